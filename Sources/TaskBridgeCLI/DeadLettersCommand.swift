@@ -1,0 +1,102 @@
+import ArgumentParser
+
+/// `taskbridge dead-letters`: runs that ended without success and wait for a person.
+struct DeadLettersCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dead-letters", abstract: "Runs that ended without success and wait for a person.",
+    subcommands: [List.self, Groups.self, Show.self, Replay.self, Discard.self], defaultSubcommand: List.self)
+
+  /// Which dead letters are meant.
+  struct Filter: ParsableArguments {
+    @Option(help: "Task key.") var task: String?
+    @Option(help: "First part of the task key.") var domain: String?
+    @Option(help: "Fingerprint, as `dead-letters groups` shows it.") var fingerprint: String?
+    @Option(help: "Reason: exhausted, permanent, rejected, lost, undeliverable, delivery_limit, resources or child_failed.")
+    var reason: String?
+    @Option(help: ArgumentHelp("Dead since.", valueName: "time"), transform: ArgumentReader.time) var since: String?
+    @Option(help: ArgumentHelp("Dead until.", valueName: "time"), transform: ArgumentReader.time) var until: String?
+
+    private var fields: [(name: String, value: String?)] {
+      [
+        ("task", task), ("domain", domain), ("fingerprint", fingerprint), ("reason", reason), ("since", since),
+        ("until", until),
+      ]
+    }
+
+    var isEmpty: Bool { fields.allSatisfy { $0.value == nil } }
+
+    var query: Query {
+      var query = Query()
+      for field in fields { query.add(field.name, field.value) }
+      return query
+    }
+
+    var object: JSONObjectText {
+      var object = JSONObjectText()
+      for field in fields { object.add(field.name, field.value) }
+      return object
+    }
+  }
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List unresolved dead letters.")
+
+    @OptionGroup var filter: Filter
+    @Option(help: "Show resolved ones instead: replayed or discarded.") var resolution: String?
+    @OptionGroup var page: PageOptions
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+      var query = filter.query
+      query.add("resolution", resolution)
+      let table = Table("RUN", "TASK", "REASON", "DEAD", "ATTEMPTS", "REPLAYS", "FINGERPRINT", "ERROR~")
+      try await client.client().list("/v1/dead-letters", query, page, printer: client.printer, table: table) { table, item in
+        let run = item["run"] ?? item
+        table.add(
+          run["id"]?.text, run["task"]?.text, item["reason"]?.text, item["dead_at"]?.text, run["attempt"]?.text,
+          item["replays"]?.text, item["fingerprint"]?.text, RunView.errorText(run["last_error"]))
+      }
+    }
+  }
+
+  struct Groups: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Count dead letters by what went wrong.")
+
+    @OptionGroup var filter: Filter
+    @OptionGroup var page: PageOptions
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+      let table = Table("FINGERPRINT", "TASK", "COUNT", "FIRST SEEN", "LAST SEEN", "SAMPLE~")
+      try await client.client().list(
+        "/v1/dead-letters/groups", filter.query, page, printer: client.printer, table: table
+      ) { table, item in
+        table.add(
+          item["fingerprint"]?.text, item["task"]?.text, item["count"]?.text,
+          (item["first_seen"] ?? item["first_seen_at"])?.text, (item["last_seen"] ?? item["last_seen_at"])?.text,
+          sample(item["sample"]))
+      }
+    }
+
+    private func sample(_ sample: JSONSlice?) -> String? {
+      guard let sample else { return nil }
+      return RunView.errorText(sample["last_error"]) ?? sample["message"]?.text ?? sample.text
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show one dead letter.")
+
+    @Argument(help: "Id of the run.", transform: ArgumentReader.run) var run: String
+    @OptionGroup var client: ClientOptions
+
+    func run() async throws {
+      let answer = try await client.client().get("/v1/dead-letters/\(run)")
+      client.printer.one(answer.body) { item in
+        var properties = RunView.properties(item["run"] ?? item)
+        for (key, value) in item.members where key != "run" { properties.add(key, value.text) }
+        return properties
+      }
+    }
+  }
+}

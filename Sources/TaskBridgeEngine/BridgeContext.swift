@@ -1,0 +1,120 @@
+import Logging
+import Synchronization
+import TaskBridgeCore
+import TaskBridgeStore
+
+/// What every service of one bridge shares.
+final class BridgeContext: Sendable {
+  let configuration: TaskBridgeConfiguration
+  let store: Store
+  let state = BridgeState()
+  let clock: WallClock
+  let names: ObjectNames
+  let signer: TokenSigner
+  let codec: MessageCodec
+  let logger: Logger
+  let policyLookup: PolicyLookup
+
+  /// Runs became ready, or room for some.
+  let ready: Signal
+  /// A due time changed.
+  let due: Signal
+  /// Notices wait in the outbox.
+  let outbox: Signal
+  /// A dead letter was resolved.
+  let mirror: Signal
+
+  private let ids = Mutex(RunIDGenerator())
+
+  init(configuration: TaskBridgeConfiguration, store: Store, signals: CommitSignals, clock: WallClock, logger: Logger) {
+    self.configuration = configuration
+    self.store = store
+    self.clock = clock
+    self.logger = logger
+    names = ObjectNames(prefix: configuration.prefix)
+    signer = TokenSigner(secret: store.identity.secret)
+    codec = MessageCodec(names: names, signer: signer)
+    policyLookup = PolicyLookup { configuration.policy(for: $0) }
+    ready = signals.ready
+    due = signals.due
+    outbox = signals.outbox
+    mirror = signals.mirror
+  }
+
+  func policy(_ task: TaskKey) -> TaskPolicy { configuration.policy(for: task) }
+
+  func newRunID(now: Timestamp) -> RunID {
+    ids.withLock { generator in
+      var random = SystemRandomNumberGenerator()
+      return generator.next(now: now, random: &random)
+    }
+  }
+
+  func jitter() -> Double { Double.random(in: 0..<1) }
+
+  /// A write that must happen: while the store is full or busy it is tried again, so that nothing is acknowledged
+  /// that was not stored. Other failures are thrown.
+  func writing<T: Sendable>(
+    _ body: @escaping @Sendable (Transaction) throws(StoreError) -> T
+  ) async throws -> T {
+    while true {
+      do {
+        let value = try await store.write(body)
+        state.setStoreProblem(nil)
+        return value
+      } catch {
+        guard error.isRetriable else { throw error }
+        state.setStoreProblem(error.message)
+        logger.error("store cannot write, trying again in 1 s", metadata: ["error": "\(error)"])
+        try await Task.sleep(for: .seconds(1))
+      }
+    }
+  }
+
+  /// Declares the run queue of `task`; when it had to be made, what an older one held is dispatched again.
+  func ensureRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws {
+    let queue = names.run(task)
+    let isNew = try await topology.ensureRunQueue(task)
+    let now = clock.now()
+    try await writing { transaction throws(StoreError) in
+      try transaction.rememberQueue(queue, task: task, broker: incarnation, now: now)
+    }
+    guard isNew else { return }
+    let restorer = Restorer(store: store, topology: topology, clock: clock, logger: logger)
+    let count = try await restorer.takeBackAll(
+      task, queue: queue, confirmedBefore: now, reason: "its queue was gone", incarnation: incarnation)
+    if count > 0 {
+      logger.warning("queue was gone, its runs go out again", metadata: ["queue": "\(queue)", "runs": "\(count)"])
+    }
+  }
+}
+
+/// The wake-ups a commit can cause; made before the store, which calls them.
+struct CommitSignals: Sendable {
+  let ready = Signal()
+  let due = Signal()
+  let outbox = Signal()
+  let mirror = Signal()
+
+  func raise(_ effects: CommitEffects) {
+    if effects.contains(.ready) { ready.raise() }
+    if effects.contains(.due) { due.raise() }
+    if effects.contains(.outbox) { outbox.raise() }
+    if effects.contains(.mirror) { mirror.raise() }
+  }
+}
+
+extension TaskBridgeConfiguration {
+  /// The settings in force for `task`.
+  func policy(for task: TaskKey) -> TaskPolicy {
+    let settings = tasks[task]
+    var policy = TaskPolicy()
+    policy.maxAttempts = settings?.maxAttempts ?? maxAttempts
+    policy.maxLost = settings?.maxLost ?? maxLost
+    policy.leaseSeconds = settings?.leaseSeconds ?? leaseSeconds
+    policy.retry = settings?.retry ?? retry
+    policy.queueBound = settings?.queueBound ?? queueBound
+    policy.resourceLimits = settings?.resourceLimits ?? [:]
+    return policy
+  }
+}

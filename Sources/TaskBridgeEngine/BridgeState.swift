@@ -1,0 +1,84 @@
+import Synchronization
+import TaskBridgeCore
+
+/// What the services tell each other about the broker; small, and read on every request.
+final class BridgeState: Sendable {
+  enum Phase: Equatable {
+    /// Nothing was connected yet.
+    case starting
+    /// No connection; says why.
+    case brokerDown(String)
+    /// Connected; the store and the broker are being brought in line.
+    case restoring
+    /// Releasing.
+    case running
+  }
+
+  private struct Facts {
+    var phase = Phase.starting
+    var isBlocked = false
+    var blockedReason = ""
+    var brokerVersion: String?
+    /// Task keys whose queue cannot be used, with the broker's words.
+    var degraded: [TaskKey: String] = [:]
+    var storeProblem: String?
+  }
+
+  private let facts = Mutex(Facts())
+
+  var phase: Phase { facts.withLock { $0.phase } }
+  var isBlocked: Bool { facts.withLock { $0.isBlocked } }
+  var degraded: [TaskKey: String] { facts.withLock { $0.degraded } }
+
+  func enter(_ phase: Phase, brokerVersion: String? = nil) {
+    facts.withLock { facts in
+      facts.phase = phase
+      if let brokerVersion { facts.brokerVersion = brokerVersion }
+      if case .brokerDown = phase { facts.isBlocked = false }
+    }
+  }
+
+  func setBlocked(_ reason: String?) {
+    facts.withLock { facts in
+      facts.isBlocked = reason != nil
+      facts.blockedReason = reason ?? ""
+    }
+  }
+
+  func setDegraded(_ task: TaskKey, because reason: String?) {
+    facts.withLock { $0.degraded[task] = reason }
+  }
+
+  func setStoreProblem(_ problem: String?) { facts.withLock { $0.storeProblem = problem } }
+
+  /// No lease ends unless reports can come in: while the broker is away, and until what waited there was read.
+  var leasesFrozen: Bool { phase != .running }
+
+  var readiness: Readiness {
+    facts.withLock { facts in
+      var reasons: [String] = []
+      switch facts.phase {
+      case .starting: reasons.append("starting")
+      case .brokerDown(let why): reasons.append("broker: \(why)")
+      case .restoring: reasons.append("restoring")
+      case .running: break
+      }
+      if facts.isBlocked { reasons.append("broker has blocked publishing: \(facts.blockedReason)") }
+      if let problem = facts.storeProblem { reasons.append(problem) }
+      let isConnected = facts.phase == .running || facts.phase == .restoring
+      return Readiness(
+        isReady: facts.phase == .running && facts.storeProblem == nil, reasons: reasons, brokerConnected: isConnected,
+        brokerBlocked: facts.isBlocked, brokerVersion: isConnected ? facts.brokerVersion : nil)
+    }
+  }
+}
+
+/// Whether the bridge does its whole work, and why not.
+public struct Readiness: Sendable, Equatable {
+  public let isReady: Bool
+  /// In words, one each; empty when ready and unblocked.
+  public let reasons: [String]
+  public let brokerConnected: Bool
+  public let brokerBlocked: Bool
+  public let brokerVersion: String?
+}

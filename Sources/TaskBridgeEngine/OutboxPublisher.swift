@@ -1,0 +1,256 @@
+import AMQPClient
+import Logging
+import Synchronization
+import TaskBridgeCore
+import TaskBridgeStore
+
+/// Publishes what committed rows ask for and writes the broker's answers back. The confirm decides: until it is
+/// committed the row stays, and a crash between is a repeat under the same message id, never a loss.
+final class OutboxPublisher: Sendable {
+  /// Most messages in flight.
+  static let window = AMQPConnection.publishWindow
+  /// Most payload bytes in flight.
+  static let bytesMax = 32 << 20
+  /// Mandatory returns in a row after which an attempt is `unpublished`.
+  static let returnsMax = 5
+  /// Seconds before a message that the broker nacked is published again.
+  static let nackDelaySeconds = 0.5
+
+  enum Item: Sendable {
+    case dispatch(Dispatch)
+    case notice(Transaction.Notice)
+
+    var id: UInt64 {
+      switch self {
+      case .dispatch(let dispatch): UInt64(dispatch.outboxID)
+      case .notice(let notice): UInt64(notice.outboxID)
+      }
+    }
+
+    var payloadBytes: Int {
+      switch self {
+      case .dispatch(let dispatch): dispatch.payload.bytes.count
+      case .notice(let notice): notice.deadLetter?.payload.bytes.count ?? 0
+      }
+    }
+  }
+
+  private struct Flight {
+    var items: [UInt64: Item] = [:]
+    var payloadBytes = 0
+    var delayed: [Item] = []
+    var lastNotice: Int64 = 0
+  }
+
+  private let flight = Mutex(Flight())
+  let connection: AMQPConnection
+  private let bridge: BridgeContext
+  private let topology: Topology
+  private let incarnation: String
+  /// Raised when something in flight was settled.
+  let settled = Signal()
+  private let delayed = Signal()
+
+  init(connection: AMQPConnection, bridge: BridgeContext, topology: Topology, incarnation: String) {
+    self.connection = connection
+    self.bridge = bridge
+    self.topology = topology
+    self.incarnation = incarnation
+  }
+
+  /// How many more dispatches may be handed over now.
+  var room: Int {
+    flight.withLock { flight in
+      flight.payloadBytes >= Self.bytesMax ? 0 : max(0, Self.window - flight.items.count)
+    }
+  }
+
+  var inFlight: Int { flight.withLock { $0.items.count } }
+
+  /// Hands messages to the connection; returns when all were taken.
+  func send(_ items: [Item]) async throws(AMQPError) {
+    guard !items.isEmpty else { return }
+    flight.withLock { flight in
+      for item in items where flight.items.updateValue(item, forKey: item.id) == nil {
+        flight.payloadBytes += item.payloadBytes
+      }
+    }
+    let now = bridge.clock.now()
+    try await connection.publish(items.map { (id: $0.id, message: message(for: $0, now: now)) })
+  }
+
+  private func message(for item: Item, now: Timestamp) -> AMQPMessage {
+    switch item {
+    case .dispatch(let dispatch):
+      bridge.codec.message(
+        for: dispatch, wire: bridge.configuration.tasks[dispatch.run.task]?.wire ?? .raw, now: now)
+    case .notice(let notice): bridge.codec.message(for: notice, now: now)
+    }
+  }
+
+  // MARK: Loops
+
+  /// Writes outcomes back, as many in one transaction as have arrived.
+  func runOutcomes() async throws {
+    for await outcomes in connection.outcomes { try await settle(outcomes) }
+    throw AMQPError(.connectionLost, "the publish connection has ended")
+  }
+
+  private func settle(_ outcomes: [AMQPPublishOutcome]) async throws {
+    var confirmed: [Dispatch] = []
+    var published: [Int64] = []
+    var returned: [(item: Item, text: String, isFinal: Bool)] = []
+    for outcome in outcomes {
+      guard let item = flight.withLock({ $0.items[outcome.id] }) else { continue }
+      switch outcome.result {
+      case .confirmed:
+        switch item {
+        case .dispatch(let dispatch): confirmed.append(dispatch)
+        case .notice(let notice): published.append(notice.outboxID)
+        }
+      case .returned(_, let text): returned.append((item, text, false))
+      case .refused(let error): returned.append((item, error.text, true))
+      case .nacked: delay(item)
+      case .unknown: delay(item)
+      }
+    }
+    if !confirmed.isEmpty || !published.isEmpty {
+      let (dispatches, notices, now) = (confirmed, published, bridge.clock.now())
+      try await bridge.writing { transaction throws(StoreError) in
+        try transaction.confirm(dispatches, now: now)
+        try transaction.removeFromOutbox(notices)
+      }
+      land(dispatches.map { UInt64($0.outboxID) } + notices.map(UInt64.init))
+    }
+    for entry in returned { try await settleReturned(entry.item, text: entry.text, isFinal: entry.isFinal) }
+  }
+
+  private func land(_ ids: [UInt64]) {
+    flight.withLock { flight in
+      for id in ids {
+        if let item = flight.items.removeValue(forKey: id) { flight.payloadBytes -= item.payloadBytes }
+      }
+    }
+    settled.raise()
+  }
+
+  private func delay(_ item: Item) {
+    flight.withLock { $0.delayed.append(item) }
+    delayed.raise()
+  }
+
+  /// Publishes again what was nacked or lost with its channel, after a pause; the attempt is unchanged.
+  func runDelayed() async throws {
+    while !Task.isCancelled {
+      await delayed.wait(atMost: 60)
+      if flight.withLock({ $0.delayed.isEmpty }) { continue }
+      try await Task.sleep(for: .seconds(Self.nackDelaySeconds))
+      let items = flight.withLock { flight in
+        defer { flight.delayed = [] }
+        return flight.delayed
+      }
+      try await send(items)
+    }
+  }
+
+  // MARK: Returns
+
+  private func settleReturned(_ item: Item, text: String, isFinal: Bool) async throws {
+    switch item {
+    case .notice(let notice):
+      if notice.kind == .dead, !isFinal {
+        topology.forget(topology.names.dead(notice.run.task))
+        try await topology.ensureDeadQueue(notice.run.task)
+        try await send([item])
+      } else {
+        // It can't be had as a message; the table has it.
+        bridge.logger.error(
+          "message cannot be published", metadata: ["run": "\(notice.run.id)", "error": "\(text)"])
+        try await bridge.writing { transaction throws(StoreError) in
+          try transaction.removeFromOutbox([notice.outboxID])
+        }
+        land([item.id])
+      }
+    case .dispatch(let dispatch):
+      let task = dispatch.run.task
+      if !isFinal, try await !redeclare(task, dispatch) { return }
+      let now = bridge.clock.now()
+      let policy = bridge.policy(task)
+      let jitter = bridge.jitter()
+      let again = try await bridge.writing { transaction throws(StoreError) in
+        try transaction.returned(
+          dispatch, text: text, returnsMax: isFinal ? 1 : Self.returnsMax, policy: policy, now: now, jitter: jitter)
+      }
+      if again { try await send([item]) } else { land([item.id]) }
+    }
+  }
+
+  /// - Returns: false when the queue cannot be had: the dispatch was taken back.
+  private func redeclare(_ task: TaskKey, _ dispatch: Dispatch) async throws -> Bool {
+    topology.forget(topology.names.run(task))
+    do {
+      try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
+      return true
+    } catch let error as AMQPError where error.kind == .channelClosed {
+      bridge.state.setDegraded(task, because: error.description)
+      let now = bridge.clock.now()
+      try await bridge.writing { transaction throws(StoreError) in
+        try transaction.takeBack([dispatch], reason: "its queue cannot be used", now: now)
+      }
+      land([UInt64(dispatch.outboxID)])
+      return false
+    }
+  }
+
+  // MARK: Notices
+
+  /// Publishes control and dead-letter messages as they appear in the outbox.
+  func runNotices() async throws {
+    while !Task.isCancelled {
+      let last = flight.withLock { $0.lastNotice }
+      let notices = try await bridge.writing { transaction throws(StoreError) in
+        try transaction.pendingNotices(after: last, limit: 200)
+      }
+      if let newest = notices.last {
+        flight.withLock { $0.lastNotice = newest.outboxID }
+        for task in Set(notices.lazy.filter { $0.kind == .dead }.map(\.run.task)) {
+          try await topology.ensureDeadQueue(task)
+        }
+        try await send(notices.map(Item.notice))
+      } else {
+        await bridge.outbox.wait(atMost: 30)
+      }
+    }
+  }
+
+  /// Publishes again, under the same message ids, what was in flight when the last connection or process ended.
+  func republishPending() async throws {
+    var last: Int64 = 0
+    var count = 0
+    let policy = bridge.policyLookup.policy
+    while true {
+      let after = last
+      let pending = try await bridge.writing { transaction throws(StoreError) in
+        try transaction.pendingDispatches(after: after, limit: 200, policy: policy)
+      }
+      guard let newest = pending.last else { break }
+      last = newest.outboxID
+      count += pending.count
+      for task in Set(pending.map(\.run.task)) where !topology.isKnown(task) {
+        try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
+      }
+      try await send(pending.map(Item.dispatch))
+    }
+    if count > 0 { bridge.logger.info("published again", metadata: ["runs": "\(count)"]) }
+  }
+
+  /// Waits until nothing is in flight, at most `seconds`.
+  func drain(atMost seconds: Double) async {
+    let end = bridge.clock.uptimeSeconds() + seconds
+    while inFlight > 0 {
+      let left = end - bridge.clock.uptimeSeconds()
+      guard left > 0 else { return }
+      await settled.wait(atMost: min(left, 0.2))
+    }
+  }
+}

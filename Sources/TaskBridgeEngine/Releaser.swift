@@ -1,0 +1,67 @@
+import AMQPClient
+import Logging
+import Synchronization
+import TaskBridgeCore
+import TaskBridgeStore
+
+/// Lets ready runs leave the store for the broker, just in time: the broker holds only what workers are about to take.
+struct Releaser: Sendable {
+  /// Most runs in one transaction.
+  static let batchMax = 256
+
+  let bridge: BridgeContext
+  let publisher: OutboxPublisher
+  let topology: Topology
+  let incarnation: String
+
+  func run() async throws {
+    while !Task.isCancelled {
+      if try await !runOnce() { await bridge.ready.wait(atMost: 1) }
+    }
+  }
+
+  /// - Returns: whether anything was handed over, or might be at once.
+  func runOnce() async throws -> Bool {
+    if bridge.state.isBlocked { return false }
+    let room = min(publisher.room, Self.batchMax)
+    if room == 0 {
+      await publisher.settled.wait(atMost: 1)
+      return true
+    }
+    let degraded = bridge.state.degraded
+    let missing = MissingQueues()
+    let (topology, configuration) = (topology, bridge.configuration)
+    let request = ReleaseRequest(now: bridge.clock.now(), runsMax: room) { task in
+      if degraded[task] != nil { return nil }
+      guard topology.isKnown(task) else {
+        missing.add(task)
+        return nil
+      }
+      return configuration.policy(for: task)
+    }
+    let dispatches = try await bridge.writing { transaction throws(StoreError) in try transaction.release(request) }
+    try await publisher.send(dispatches.map(OutboxPublisher.Item.dispatch))
+    for task in missing.tasks { try await declare(task) }
+    return !dispatches.isEmpty || !missing.tasks.isEmpty
+  }
+
+  /// A queue that cannot be had degrades its own task key alone; the others go on.
+  private func declare(_ task: TaskKey) async throws {
+    do {
+      try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
+      bridge.state.setDegraded(task, because: nil)
+    } catch let error as AMQPError where error.kind == .channelClosed || error.kind == .invalidArgument {
+      bridge.state.setDegraded(task, because: error.description)
+      bridge.logger.error(
+        "run queue cannot be used, its runs are held",
+        metadata: ["task": "\(task)", "error": "\(error)"])
+    }
+  }
+}
+
+/// Task keys met during a release whose queue is not declared yet.
+private final class MissingQueues: Sendable {
+  private let found = Mutex<Set<TaskKey>>([])
+  func add(_ task: TaskKey) { found.withLock { _ = $0.insert(task) } }
+  var tasks: Set<TaskKey> { found.withLock { $0 } }
+}

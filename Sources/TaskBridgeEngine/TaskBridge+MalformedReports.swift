@@ -1,0 +1,17 @@
+public import TaskBridgeCore
+import TaskBridgeStore
+
+extension TaskBridge {
+  /// Keeps a report that came over HTTP and could not be understood, as one over AMQP is kept.
+  /// - Throws: 503 when the store cannot write.
+  public func quarantine(reportBody body: [UInt8], because problem: Problem) async throws(Problem) {
+    let now = now()
+    let message = QuarantinedMessage(
+      source: .events, code: VerdictCode.malformed.rawValue, detail: problem.detail, routingKey: nil,
+      properties: #"{"via":"http"}"#, body: body)
+    try await answering { transaction throws(StoreError) in
+      try transaction.quarantine(message, now: now)
+      return .success(())
+    }
+  }
+}

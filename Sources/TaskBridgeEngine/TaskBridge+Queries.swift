@@ -1,0 +1,217 @@
+public import TaskBridgeCore
+import TaskBridgeStore
+
+/// Everything that only looks. Reads go to snapshots of the store beside the writer and are bounded in work.
+extension TaskBridge {
+  /// What `snapshot`, the command line and `/metrics` call this program.
+  public static let version = "0.1.0"
+
+  /// The time as this bridge sees it.
+  public var clockNow: Timestamp { now() }
+
+  // MARK: Runs
+
+  /// One run, with its payload.
+  /// - Throws: 404 `run_not_found`, 503.
+  public func run(_ id: RunID, includesPayload: Bool = true) async throws(Problem) -> RunView {
+    let view = try await reading { transaction throws(StoreError) in
+      try transaction.run(id, includesPayload: includesPayload)
+    }
+    guard let view else { throw Problem.runNotFound(id) }
+    return completed(view)
+  }
+
+  /// One page of runs.
+  /// - Throws: 503 `query_too_expensive` when the filter finds its runs only by reading most of the store.
+  public func runs(_ query: RunQuery) async throws(Problem) -> Page<RunView> {
+    let hold = holdLookup(query.filter.heldBy)
+    var page = try await reading { transaction throws(StoreError) in
+      try transaction.runs(query, heldTasks: try hold(transaction))
+    }
+    for index in page.items.indices { page.items[index] = completed(page.items[index]) }
+    return page
+  }
+
+  /// How many runs a filter means.
+  public func count(_ filter: RunFilter) async throws(Problem) -> RunCount {
+    let hold = holdLookup(filter.heldBy)
+    return try await reading { transaction throws(StoreError) in
+      try transaction.count(filter, heldTasks: try hold(transaction))
+    }
+  }
+
+  /// Fills in what only the running bridge knows of a run: its holds and the settings in force.
+  func completed(_ view: RunView) -> RunView {
+    var view = view
+    view.maxAttempts = context.policy(view.run.task).resolved(for: view.run).maxAttempts
+    view.heldBy = holds(on: view.run)
+    return view
+  }
+
+  /// Which task keys have ready runs held by `hold`: holds depend on the task key alone.
+  private func holdLookup(_ hold: Hold?) -> @Sendable (ReadTransaction) throws(StoreError) -> [TaskKey] {
+    guard let hold else { return { _ throws(StoreError) in [] } }
+    let now = now()
+    return { transaction throws(StoreError) in
+      try transaction.readyTasks().filter { task in
+        let probe = Run(sequence: 0, id: RunID(high: 0, low: 0), task: task, state: .ready, createdAt: now)
+        return self.holds(on: probe).contains(hold)
+      }
+    }
+  }
+
+  // MARK: History of one run
+
+  /// Attempts of a run, first to last.
+  public func attempts(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<AttemptView> {
+    try await page(of: id, query) { transaction, sequence throws(StoreError) in
+      try transaction.attempts(of: id, sequence: sequence, limit: query.limit + 1, after: query.last)
+    } number: {
+      Int64($0.attempt.number)
+    }
+  }
+
+  /// State changes of a run, newest first.
+  public func audit(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<AuditView> {
+    try await page(of: id, query) { transaction, _ throws(StoreError) in
+      try transaction.audit(run: id, workflowID: nil, limit: query.limit + 1, before: query.last)
+    } number: {
+      $0.sequence
+    }
+  }
+
+  /// State changes of a run, a workflow or all runs, newest first; unknown ones have none.
+  public func audit(_ query: AuditQuery) async throws(Problem) -> Page<AuditView> {
+    let rows = try await reading { transaction throws(StoreError) in
+      try transaction.audit(
+        run: query.runID, workflowID: query.workflowID, limit: query.page.limit + 1, before: query.page.last)
+    }
+    return query.page.page(rows) { $0.sequence }
+  }
+
+  /// Reports of a run's workers with their verdicts, newest first.
+  public func reports(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<ReportView> {
+    try await page(of: id, query) { transaction, sequence throws(StoreError) in
+      try transaction.reports(of: sequence, limit: query.limit + 1, before: query.last)
+    } number: {
+      $0.sequence
+    }
+  }
+
+  /// What went wrong, one for each failed attempt, newest first.
+  public func errors(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<ErrorView> {
+    try await page(of: id, query) { transaction, sequence throws(StoreError) in
+      try transaction.errors(of: sequence, limit: query.limit + 1, before: query.last)
+    } number: {
+      Int64($0.attempt)
+    }
+  }
+
+  /// The runs this one waits for.
+  public func dependencies(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<DependencyView> {
+    try await page(of: id, query) { transaction, sequence throws(StoreError) in
+      try transaction.dependencies(of: sequence, limit: query.limit + 1, after: query.last)
+    } number: {
+      $0.sequence
+    }
+  }
+
+  /// The runs that wait for this one.
+  public func dependents(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<DependencyView> {
+    try await page(of: id, query) { transaction, sequence throws(StoreError) in
+      try transaction.dependents(of: sequence, limit: query.limit + 1, after: query.last)
+    } number: {
+      $0.sequence
+    }
+  }
+
+  /// The runs this one is the parent of, newest first.
+  /// - Parameter query: its scope is that of a list of runs by `-id`.
+  public func children(of id: RunID, _ query: PageQuery) async throws(Problem) -> Page<RunView> {
+    var children = RunQuery(limit: query.limit, cursor: query.last.map { PageCursor($0) })
+    children.filter.parentID = id
+    let wanted = children
+    let found = try await reading { transaction throws(StoreError) -> Page<RunView>? in
+      try transaction.sequence(of: id) == nil ? nil : transaction.runs(wanted)
+    }
+    guard var page = found else { throw Problem.runNotFound(id) }
+    for index in page.items.indices { page.items[index] = completed(page.items[index]) }
+    return page
+  }
+
+  /// A page of something that belongs to one run.
+  /// - Throws: 404 `run_not_found`.
+  private func page<Item: Sendable & JSONWritable>(
+    of id: RunID, _ query: PageQuery,
+    _ rows: @escaping @Sendable (ReadTransaction, Int64) throws(StoreError) -> [Item],
+    number: @Sendable (Item) -> Int64
+  ) async throws(Problem) -> Page<Item> {
+    let found = try await reading { transaction throws(StoreError) -> [Item]? in
+      guard let sequence = try transaction.sequence(of: id) else { return nil }
+      return try rows(transaction, sequence)
+    }
+    guard let found else { throw Problem.runNotFound(id) }
+    return query.page(found, number: number)
+  }
+
+  // MARK: Dead letters and quarantine
+
+  public func deadLetters(_ query: DeadLetterQuery) async throws(Problem) -> Page<DeadLetterView> {
+    var page = try await reading { transaction throws(StoreError) in try transaction.deadLetters(query) }
+    for index in page.items.indices { page.items[index].run = completed(page.items[index].run) }
+    return page
+  }
+
+  /// Dead letters by task key and fingerprint.
+  public func deadLetterGroups(_ query: DeadLetterQuery) async throws(Problem) -> Page<DeadLetterGroupView> {
+    try await reading { transaction throws(StoreError) in try transaction.deadLetterGroups(query) }
+  }
+
+  /// The dead letter of one run, resolved or not, with its payload.
+  /// - Throws: 404 `run_not_found`, 404 `not_a_dead_letter`.
+  public func deadLetter(_ id: RunID) async throws(Problem) -> DeadLetterView {
+    let (letter, exists): (DeadLetterView?, Bool) = try await reading { transaction throws(StoreError) in
+      var letter = try transaction.deadLetter(id)
+      if letter != nil, let run = try transaction.run(id, includesPayload: true) { letter?.run = run }
+      if letter != nil { return (letter, true) }
+      return (nil, try transaction.sequence(of: id) != nil)
+    }
+    guard exists else { throw Problem.runNotFound(id) }
+    guard var letter else {
+      throw Problem(404, "not_a_dead_letter", "run \(id) exists but never became a dead letter", runID: id)
+    }
+    letter.run = completed(letter.run)
+    return letter
+  }
+
+  /// Messages that could not be understood or were not allowed, newest first.
+  public func quarantine(_ query: QuarantineView.Query) async throws(Problem) -> Page<QuarantineView> {
+    try await reading { transaction throws(StoreError) in try transaction.quarantine(query) }
+  }
+
+  // MARK: The whole
+
+  /// Everything a dashboard needs, of one instant; an unknown domain has zeros.
+  public func snapshot(domain: String? = nil) async throws(Problem) -> SnapshotView {
+    let now = now()
+    var view = try await reading { transaction throws(StoreError) in
+      try transaction.snapshot(domain: domain, now: now)
+    }
+    view.version = Self.version
+    for index in view.running.indices { view.running[index] = completed(view.running[index]) }
+    (view.storeSizeBytes, view.storeWALBytes) = store.sizes()
+    let readiness = readiness
+    view.broker = SnapshotView.Broker(
+      connected: readiness.brokerConnected, blocked: readiness.brokerBlocked, version: readiness.brokerVersion)
+    return view
+  }
+
+  // MARK: Store access
+
+  /// A read whose failure is the caller's answer.
+  func reading<T: Sendable>(
+    _ body: @escaping @Sendable (ReadTransaction) throws(StoreError) -> T
+  ) async throws(Problem) -> T {
+    do throws(StoreError) { return try await store.read(body) } catch { throw Problem(error) }
+  }
+}

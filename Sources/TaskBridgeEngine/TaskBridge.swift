@@ -1,0 +1,310 @@
+public import Logging
+public import TaskBridgeCore
+import TaskBridgeStore
+
+/// The front door: what HTTP and the command line can ask of a bridge.
+///
+/// Every method either has committed when it returns, or throws a `Problem` that says what to do next.
+public final class TaskBridge: Sendable {
+  let context: BridgeContext
+
+  var store: Store { context.store }
+  public var configuration: TaskBridgeConfiguration { context.configuration }
+
+  init(context: BridgeContext) { self.context = context }
+
+  /// Opens the store of `configuration`; nothing is started yet.
+  ///
+  /// - Parameter onFatal: called when memory and disk may differ; the process must end with status 5.
+  /// - Throws: `StartError` with the exit status of `contract.md` §4.
+  public static func open(
+    _ configuration: TaskBridgeConfiguration, logger: Logger, onFatal: @escaping @Sendable (StartError) -> Void
+  ) throws(StartError) -> TaskBridge {
+    let signals = CommitSignals()
+    do throws(StoreError) {
+      let store = try Store.open(
+        directory: configuration.dataDirectory, randomBytes: (0..<48).map { _ in UInt8.random(in: 0...255) },
+        logger: logger, onCommit: { signals.raise($0) },
+        onFatal: { onFatal(StartError(message: "\($0.message). Check the disk before starting again.", exitCode: 5)) })
+      return TaskBridge(
+        context: BridgeContext(
+          configuration: configuration, store: store, signals: signals, clock: .system, logger: logger))
+    } catch {
+      throw StartError(message: error.message, exitCode: 5)
+    }
+  }
+
+  public var readiness: Readiness { context.state.readiness }
+
+  func now() -> Timestamp { context.clock.now() }
+
+  /// What holds a ready run back now, as far as it can be told without counting.
+  func holds(on run: Run) -> [Hold] {
+    guard run.state == .ready else { return [] }
+    var holds: [Hold] = []
+    switch context.state.phase {
+    case .starting, .brokerDown: holds.append(.brokerDown)
+    case .restoring: holds.append(.restoring)
+    case .running: break
+    }
+    if context.state.degraded[run.task] != nil { holds.append(.queueDegraded) }
+    if holds.isEmpty, context.state.phase == .running { holds.append(.queueBound) }
+    return holds
+  }
+
+  // MARK: Submitting
+
+  /// Stores one submission.
+  /// - Throws: 409, 422, 429 `backlog_full`, 503.
+  public func submit(_ submission: Submission, actor: String) async throws(Problem) -> SubmissionAnswer {
+    try checkBacklog()
+    let now = now()
+    let prepared = try context.prepare(submission, now: now)
+    let context = context
+    return try await answering { transaction throws(StoreError) in
+      switch try transaction.submit(prepared, now: now, actor: actor) {
+      case .success(let result): .success(try context.answer(result, in: transaction))
+      case .failure(let problem): .failure(problem)
+      }
+    }
+  }
+
+  /// Stores a batch, or nothing of it.
+  public func submit(batch: [Submission], actor: String) async throws(Problem) -> [SubmissionAnswer] {
+    try checkBacklog()
+    let now = now()
+    var prepared: [PreparedSubmission] = []
+    prepared.reserveCapacity(batch.count)
+    for (index, submission) in batch.enumerated() {
+      do {
+        prepared.append(try context.prepare(submission, now: now))
+      } catch {
+        var problem = error
+        problem.detail = "item \(index): \(problem.detail)"
+        problem.errors.append(Fault(pointer: "/runs/\(index)", detail: error.detail))
+        throw problem
+      }
+    }
+    let (items, context) = (prepared, context)
+    return try await answering { transaction throws(StoreError) in
+      switch try transaction.submit(batch: items, now: now, actor: actor) {
+      case .success(let results):
+        .success(try results.map { result throws(StoreError) in try context.answer(result, in: transaction) })
+      case .failure(let problem): .failure(problem)
+      }
+    }
+  }
+
+  private func checkBacklog() throws(Problem) {
+    guard store.backlog >= configuration.backlogLimit else { return }
+    throw Problem(
+      429, "backlog_full",
+      "\(store.backlog) runs wait, the limit is \(configuration.backlogLimit) (backlog_limit); try again when workers have caught up",
+      retryAfterSeconds: 5)
+  }
+
+  // MARK: Operating
+
+  /// Stops a run, or asks its worker to.
+  /// - Throws: 404 `run_not_found`, 409 `terminal_run`.
+  public func cancel(_ id: RunID, reason: String?, actor: String) async throws(Problem) -> RunView {
+    let now = now()
+    return try await changing(id) { transaction throws(StoreError) in
+      try transaction.cancel(id, reason: reason, now: now, actor: actor)
+    }
+  }
+
+  /// Replays a run that has ended: same id, a new series of attempts.
+  /// - Throws: 404, 409 `active`, `superseded`, `completed_needs_force`, `dedup_busy`.
+  public func retry(_ id: RunID, options: RetryOptions, actor: String) async throws(Problem) -> RunView {
+    let now = now()
+    return try await changing(id) { transaction throws(StoreError) in
+      try transaction.replay(id, options: options, now: now, actor: actor)
+    }
+  }
+
+  private func changing(
+    _ id: RunID, _ body: @escaping @Sendable (Transaction) throws(StoreError) -> Result<RunID, Problem>
+  ) async throws(Problem) -> RunView {
+    var view: RunView = try await answering { transaction throws(StoreError) in
+      switch try body(transaction) {
+      case .success(let id):
+        if let view = try transaction.runView(id) { .success(view) } else { .failure(.runNotFound(id)) }
+      case .failure(let problem): .failure(problem)
+      }
+    }
+    view.maxAttempts = context.policy(view.run.task).resolved(for: view.run).maxAttempts
+    view.heldBy = holds(on: view.run)
+    return view
+  }
+
+  /// Replays or discards dead letters; each in turn, those that can't be are listed with their reason.
+  public func resolveDeadLetters(
+    _ action: DeadLetterAction, selection: DeadLetterSelection, dryRun: Bool, actor: String
+  ) async throws(Problem) -> BulkAnswer {
+    let now = now()
+    let asOf = min(selection.asOf ?? now, now)
+    let (candidates, matched) = try await deadLetterCandidates(selection, asOf: asOf)
+    var answer = BulkAnswer(asOf: asOf, matched: matched)
+    if dryRun {
+      answer.ids = Array(candidates.prefix(BulkAnswer.idsMax))
+      return answer
+    }
+    // One transaction a slice: a large replay does not hold up the reports.
+    for start in stride(from: 0, to: candidates.count, by: Self.bulkSlice) {
+      let slice = Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)])
+      let results: [Result<RunID, Problem>] = try await answering { transaction throws(StoreError) in
+        .success(
+          try slice.map { id throws(StoreError) in
+            switch action {
+            case .replay:
+              guard try transaction.isUnresolvedDeadLetter(id) else {
+                return .failure(Problem(409, "not_a_dead_letter", "no unresolved dead letter", runID: id))
+              }
+              return try transaction.replay(id, options: RetryOptions(), now: now, actor: actor)
+            case .discard(let reason):
+              return try transaction.discard(id, reason: reason, now: now, actor: actor)
+            }
+          })
+      }
+      for (id, result) in zip(slice, results) {
+        switch result {
+        case .success:
+          answer.changed += 1
+          if answer.ids.count < BulkAnswer.idsMax { answer.ids.append(id) }
+        case .failure(let problem):
+          if answer.skipped.count < BulkAnswer.idsMax {
+            answer.skipped.append(BulkAnswer.Skipped(id: id, reason: problem.code))
+          }
+        }
+      }
+    }
+    return answer
+  }
+
+  /// Most dead letters one call resolves.
+  static let bulkMax = 100_000
+  /// Most runs of a bulk call in one transaction.
+  static let bulkSlice = 200
+
+  private func deadLetterCandidates(
+    _ selection: DeadLetterSelection, asOf: Timestamp
+  ) async throws(Problem) -> (ids: [RunID], matched: Int) {
+    switch selection.target {
+    case .ids(let ids): return (ids, ids.count)
+    case .filter(let filter):
+      return try await reading { transaction throws(StoreError) in
+        let matched = try transaction.deadLetterCount(matching: filter, asOf: asOf)
+        return (try transaction.deadLetterRuns(matching: filter, asOf: asOf, limit: Self.bulkMax), matched)
+      }
+    }
+  }
+
+  // MARK: Reporting
+
+  /// Judges a worker's report; the same verdicts as over AMQP.
+  public func report(_ report: WorkerReport, via channel: ReportChannel) async throws(Problem) -> ReportAnswer {
+    guard let dispatch = context.signer.verify(report.token) else {
+      let (now, state) = (now(), report.state.rawValue)
+      return try await answering { transaction throws(StoreError) in
+        try transaction.quarantine(
+          QuarantinedMessage(
+            source: .events, code: VerdictCode.unknownToken.rawValue,
+            detail: "the token was not issued by this store (over \(channel.rawValue), state \(state))",
+            routingKey: nil, properties: nil, body: []), now: now)
+        return .success(
+          ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store"))
+      }
+    }
+    let verified = VerifiedReport(
+      report, dispatch: dispatch, via: channel, receivedAt: now(), jitter: context.jitter())
+    let policies = context.policyLookup
+    return try await answering { transaction throws(StoreError) in
+      .success(try transaction.report(verified, policies: policies))
+    }
+  }
+
+  /// Extends the leases of many attempts; one answer each, in the order given.
+  public func heartbeat(tokens: [String], nextReportSeconds: Double?) async throws(Problem) -> [ReportAnswer] {
+    let (now, policies, jitter) = (now(), context.policyLookup, context.jitter())
+    let verified = tokens.map { token -> VerifiedReport? in
+      guard let dispatch = context.signer.verify(token) else { return nil }
+      var report = WorkerReport(token: token, state: .heartbeat)
+      report.nextReportSeconds = nextReportSeconds
+      return VerifiedReport(report, dispatch: dispatch, via: .http, receivedAt: now, jitter: jitter)
+    }
+    return try await answering { transaction throws(StoreError) in
+      .success(
+        try verified.map { report throws(StoreError) in
+          guard let report else { return ReportAnswer(.unknownToken, action: .stop) }
+          return try transaction.report(report, policies: policies)
+        })
+    }
+  }
+
+  // MARK: Store access
+
+  /// A write whose refusal is the caller's answer.
+  func answering<T: Sendable>(
+    _ body: @escaping @Sendable (Transaction) throws(StoreError) -> Result<T, Problem>
+  ) async throws(Problem) -> T {
+    let result: Result<T, Problem>
+    do throws(StoreError) { result = try await store.write(body) } catch { throw Problem(error) }
+    return try result.get()
+  }
+
+  /// Closes the store; the last thing a process does.
+  public func close() async { await store.close() }
+}
+
+extension Problem {
+  /// The store's failures as a caller sees them.
+  init(_ error: StoreError) {
+    switch error.kind {
+    case .full:
+      self.init(503, "store_full", "the store's disk is full: nothing was stored; try again later", retryAfterSeconds: 5)
+    case .busy:
+      self.init(503, "store_busy", "the store is locked by another process; try again", retryAfterSeconds: 1)
+    case .tooExpensive:
+      self.init(
+        503, "query_too_expensive", "the query reads too much; narrow the filter or lower the limit",
+        retryAfterSeconds: 1)
+    case .inUse, .fatalIO, .damaged, .newer, .unusable, .closed, .other:
+      self.init(503, "store_unavailable", "the store cannot serve this request now", retryAfterSeconds: 5)
+    }
+  }
+}
+
+extension BridgeContext {
+  /// Fills in what needs a clock, a random source or a hash, and checks what the configuration says of the task key.
+  func prepare(_ submission: Submission, now: Timestamp) throws(Problem) -> PreparedSubmission {
+    let settings = configuration.tasks[submission.task]
+    if settings == nil, configuration.strictTasks {
+      throw Problem(
+        422, "unknown_task", "task \(submission.task) is not configured, and strict_tasks is on",
+        errors: [Fault(pointer: "/task", detail: "not configured")],
+        allowed: configuration.tasks.keys.sorted().map(\.rawValue))
+    }
+    if settings?.disabled == true {
+      throw Problem(
+        422, "task_disabled", "task \(submission.task) is disabled in the configuration",
+        errors: [Fault(pointer: "/task", detail: "disabled")])
+    }
+    if let limit = settings?.payloadLimitBytes, submission.payload.bytes.count > limit {
+      throw Problem(
+        413, "payload_too_large",
+        "the payload is \(submission.payload.bytes.count) bytes, task \(submission.task) takes at most \(limit)")
+    }
+    let dedupKey = submission.dedupsByPayload ? payloadDigest(submission.payload.bytes) : submission.dedupKey
+    return PreparedSubmission(submission, id: newRunID(now: now), dedupKey: dedupKey)
+  }
+
+  /// The answer to a submission, read inside the transaction that stored it.
+  func answer(_ result: SubmissionResult, in transaction: Transaction) throws(StoreError) -> SubmissionAnswer {
+    guard var view = try transaction.runView(result.runID) else {
+      throw StoreError(.damaged, "store: run \(result.runID) is gone inside its own transaction")
+    }
+    view.maxAttempts = policy(view.run.task).resolved(for: view.run).maxAttempts
+    return SubmissionAnswer(result: result, run: view)
+  }
+}

@@ -1,0 +1,69 @@
+import Logging
+import TaskBridgeCore
+import TaskBridgeStore
+
+/// Watches the clock: due runs, expiry, leases and time limits. Holds one due time in memory, not a list.
+struct Timekeeper: Sendable {
+  /// Most rows of one kind in one transaction.
+  static let slice = 500
+  /// A loop that was away for longer than this was stopped or suspended: reports may wait unread.
+  static let gapSecondsMax = 5.0
+  /// A wall clock that moved by more than this against the boot clock was set.
+  static let jumpSecondsMax = 2.0
+
+  let bridge: BridgeContext
+
+  func run() async throws {
+    var offset = wallOffset()
+    var last = bridge.clock.uptimeSeconds()
+    while !Task.isCancelled {
+      let uptime = bridge.clock.uptimeSeconds()
+      let moved = wallOffset() - offset
+      if uptime - last > Self.gapSecondsMax || abs(moved) > Self.jumpSecondsMax {
+        bridge.logger.warning(
+          "clock jumped or the process was stopped: open leases get a full grace",
+          metadata: ["stopped_seconds": "\(uptime - last)", "wall_moved_seconds": "\(moved)"])
+        try await grantGrace()
+        offset = wallOffset()
+      }
+      let wait = try await runOnce()
+      last = bridge.clock.uptimeSeconds()
+      await bridge.due.wait(atMost: wait)
+    }
+  }
+
+  private func wallOffset() -> Double {
+    Double(bridge.clock.now().milliseconds) / 1_000 - bridge.clock.uptimeSeconds()
+  }
+
+  func grantGrace() async throws {
+    let (now, policies) = (bridge.clock.now(), bridge.policyLookup)
+    try await bridge.writing { transaction throws(StoreError) in
+      try transaction.extendLeases(now: now, policies: policies)
+    }
+  }
+
+  /// One round of sweeps.
+  ///
+  /// - Returns: seconds until the next one, at most 1.
+  func runOnce() async throws -> Double {
+    let (now, policies, jitter) = (bridge.clock.now(), bridge.policyLookup, bridge.jitter())
+    // No lease ends while reports cannot come in.
+    let sweepsLeases = !bridge.state.leasesFrozen
+    let (isFull, next) = try await bridge.writing { transaction throws(StoreError) in
+      var isFull = try transaction.promoteDue(now: now, limit: Self.slice) == Self.slice
+      isFull = try transaction.expire(now: now, limit: Self.slice) == Self.slice || isFull
+      if sweepsLeases {
+        let timeouts = try transaction.sweepTimeouts(now: now, limit: Self.slice, policies: policies, jitter: jitter)
+        let leases = try transaction.sweepLeases(now: now, limit: Self.slice, policies: policies, jitter: jitter)
+        isFull = isFull || timeouts == Self.slice || leases == Self.slice
+      }
+      return (isFull, try transaction.nextDue())
+    }
+    if isFull { return 0 }
+    guard let next else { return 1 }
+    // What is overdue although it was just swept is a frozen lease: no reason to spin.
+    let wait = next.seconds(since: bridge.clock.now())
+    return wait <= 0 ? 0.25 : min(1, wait)
+  }
+}

@@ -1,0 +1,106 @@
+import AMQPClient
+import Logging
+import Synchronization
+import TaskBridgeCore
+
+/// Declares the broker's objects. Each is looked at passively first: an existing one with other arguments is taken as
+/// it is, and nothing is ever deleted (`contract.md` §2).
+///
+/// Works on a connection of its own, so that a refused declaration never closes the channel that publishes.
+final class Topology: Sendable {
+  private let connection: AMQPConnection
+  let names: ObjectNames
+  private let configuration: TaskBridgeConfiguration
+  private let logger: Logger
+  /// Queues known to exist in this session.
+  private let known = Mutex<Set<String>>([])
+
+  init(connection: AMQPConnection, names: ObjectNames, configuration: TaskBridgeConfiguration, logger: Logger) {
+    self.connection = connection
+    self.names = names
+    self.configuration = configuration
+    self.logger = logger
+  }
+
+  /// The objects every bridge needs.
+  func declareFixed() async throws(AMQPError) {
+    try await declareExchange(names.submit, .topic)
+    try await declareExchange(names.runs, .direct)
+    try await declareExchange(names.events, .topic)
+    try await declareExchange(names.returned, .fanout)
+    try await declareExchange(names.dead, .topic)
+    try await declareExchange(names.control, .topic)
+    try await declareExchange(names.lifecycle, .topic)
+    for (queue, key) in [(names.submit, "#"), (names.events, "#"), (names.returned, "")] {
+      _ = try await ensure(queue, arguments: ["x-queue-type": .string(configuration.queueType.rawValue)])
+      try await connection.bindQueue(queue, exchange: queue, routingKey: key)
+    }
+  }
+
+  private func declareExchange(_ name: String, _ kind: AMQPExchangeKind) async throws(AMQPError) {
+    do {
+      try await connection.declareExchange(name, kind: kind, durable: true, passive: true)
+    } catch {
+      guard error.code == AMQPError.notFound else { throw error }
+      try await connection.declareExchange(name, kind: kind, durable: true, passive: false)
+    }
+  }
+
+  /// - Returns: whether the queue had to be made.
+  private func ensure(_ queue: String, arguments: [String: AMQPValue]) async throws(AMQPError) -> Bool {
+    do {
+      _ = try await connection.declareQueue(queue, durable: true, passive: true)
+      return false
+    } catch {
+      guard error.code == AMQPError.notFound else { throw error }
+      _ = try await connection.declareQueue(queue, durable: true, passive: false, arguments: arguments)
+      return true
+    }
+  }
+
+  func isKnown(_ task: TaskKey) -> Bool { known.withLock { $0.contains(names.run(task)) } }
+
+  /// Forgets what was known: the queue came back as missing.
+  func forget(_ queue: String) { known.withLock { _ = $0.remove(queue) } }
+
+  func forgetAll() { known.withLock { $0.removeAll() } }
+
+  /// Declares and binds the run queue of `task`.
+  ///
+  /// - Returns: whether it had to be made, so that whatever was in an older one is gone.
+  func ensureRunQueue(_ task: TaskKey) async throws(AMQPError) -> Bool {
+    let queue = names.run(task)
+    let type = configuration.tasks[task]?.queueType ?? configuration.queueType
+    let isNew = try await ensure(
+      queue,
+      arguments: [
+        "x-queue-type": .string(type.rawValue), "x-dead-letter-exchange": .string(names.returned),
+      ])
+    try await connection.bindQueue(queue, exchange: names.runs, routingKey: task.rawValue)
+    known.withLock { _ = $0.insert(queue) }
+    if isNew { logger.info("run queue declared", metadata: ["queue": "\(queue)", "type": "\(type.rawValue)"]) }
+    return isNew
+  }
+
+  /// Declares and binds the mirror queue of `task`'s dead letters. Classic: its messages are looked at and put back any
+  /// number of times, which a quorum queue's delivery limit would end; the table is the truth.
+  func ensureDeadQueue(_ task: TaskKey) async throws(AMQPError) {
+    let queue = names.dead(task)
+    if known.withLock({ $0.contains(queue) }) { return }
+    _ = try await ensure(queue, arguments: ["x-queue-type": "classic"])
+    try await connection.bindQueue(queue, exchange: names.dead, routingKey: task.rawValue)
+    known.withLock { _ = $0.insert(queue) }
+  }
+
+  /// Ready messages and consumers of a queue; nil when it does not exist.
+  func look(_ queue: String) async throws(AMQPError) -> AMQPQueueInfo? {
+    do {
+      return try await connection.declareQueue(queue, durable: true, passive: true)
+    } catch {
+      if error.code == AMQPError.notFound { return nil }
+      throw error
+    }
+  }
+
+  func purge(_ queue: String) async throws(AMQPError) { _ = try await connection.purgeQueue(queue) }
+}

@@ -1,0 +1,29 @@
+package import TaskBridgeCore
+
+/// A run handed over for publishing: everything its message is made of.
+package struct Dispatch: Sendable {
+  package let outboxID: Int64
+  package let run: Run
+  package let payload: Payload
+  package let maxAttempts: Int
+  package let leaseSeconds: Int
+
+  package var id: DispatchID { DispatchID(runID: run.id, attempt: run.attempt, dispatch: run.dispatch) }
+}
+
+/// What a release may hand over.
+package struct ReleaseRequest: Sendable {
+  package var now: Timestamp
+  /// Most runs to hand over, all task keys together.
+  package var runsMax: Int
+  /// Most payload bytes to hand over; one run always fits.
+  package var payloadBytesMax = 8 << 20
+  /// Settings of a task key; nil holds the key's runs back.
+  package var policy: @Sendable (TaskKey) -> TaskPolicy?
+
+  package init(now: Timestamp, runsMax: Int, policy: @escaping @Sendable (TaskKey) -> TaskPolicy?) {
+    self.now = now
+    self.runsMax = runsMax
+    self.policy = policy
+  }
+}

@@ -1,0 +1,245 @@
+import TaskBridgeCore
+
+/// The tables, as a growing list of migrations: a released one is history, the next one mends it.
+///
+/// Times are milliseconds since 1970 UTC. The lists of legal states and pairs are made from `TaskBridgeCore`, so that
+/// schema and code cannot drift apart.
+enum Schema {
+  /// Migrations in order; the name is stored in the file.
+  static var migrations: [(name: String, sql: String)] { [("1", first)] }
+
+  static func list(_ states: some Sequence<RunState>) -> String {
+    states.map { "'\($0.rawValue)'" }.joined(separator: ",")
+  }
+
+  static let active = RunState.allCases.filter { !$0.isTerminal }
+
+  /// `CASE previous_state WHEN … THEN new_state IN (…)`, with OR chains, which SQLite tests without building a list.
+  static var auditPairs: String {
+    let birth = Transitions.runBirth.map { "new_state = '\($0.rawValue)'" }.joined(separator: " OR ")
+    let moves = RunState.allCases.compactMap { from -> String? in
+      guard let targets = Transitions.run[from] else { return nil }
+      return "WHEN '\(from.rawValue)' THEN \(targets.map { "new_state = '\($0.rawValue)'" }.joined(separator: " OR "))"
+    }
+    return "CASE WHEN previous_state IS NULL THEN (\(birth)) ELSE CASE previous_state \(moves.joined(separator: " ")) ELSE 0 END END"
+  }
+
+  private static var first: String {
+    """
+    CREATE TABLE meta (
+      key TEXT PRIMARY KEY NOT NULL,
+      value ANY NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE runs (
+      seq INTEGER PRIMARY KEY,
+      id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+      task TEXT NOT NULL CHECK (length(task) BETWEEN 1 AND 120),
+      state TEXT NOT NULL CHECK (state IN (\(list(RunState.allCases)))),
+      attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
+      dispatch INTEGER NOT NULL DEFAULT 0 CHECK (dispatch >= 0),
+      failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+      losses INTEGER NOT NULL DEFAULT 0 CHECK (losses >= 0),
+      priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 255),
+      release_class INTEGER NOT NULL DEFAULT 1 CHECK (release_class IN (0, 1)),
+      created_at INTEGER NOT NULL,
+      run_at INTEGER CHECK (run_at IS NOT NULL OR state <> 'scheduled'),
+      queued_at INTEGER,
+      launched_at INTEGER,
+      started_at INTEGER,
+      finished_at INTEGER CHECK ((finished_at IS NULL) = (state IN (\(list(active))))),
+      expires_at INTEGER,
+      dedup_key TEXT CHECK (length(dedup_key) BETWEEN 1 AND 512),
+      idempotency_key TEXT CHECK (length(idempotency_key) BETWEEN 1 AND 512),
+      group_name TEXT,
+      name TEXT,
+      workflow_id TEXT,
+      template TEXT,
+      array_name TEXT,
+      array_index INTEGER,
+      parent BLOB,
+      fail_fast INTEGER NOT NULL DEFAULT 1 CHECK (fail_fast IN (0, 1)),
+      on_dependency_failure TEXT NOT NULL DEFAULT 'cancel' CHECK (on_dependency_failure IN ('cancel', 'fail', 'ignore')),
+      open_dependencies INTEGER NOT NULL DEFAULT 0 CHECK (open_dependencies >= 0),
+      open_children INTEGER NOT NULL DEFAULT 0 CHECK (open_children >= 0),
+      max_attempts INTEGER CHECK (max_attempts >= 1),
+      max_lost INTEGER CHECK (max_lost >= 0),
+      lease_seconds INTEGER CHECK (lease_seconds >= 1),
+      timeout_seconds REAL,
+      ttl_seconds REAL,
+      ttl_from TEXT NOT NULL DEFAULT 'submission' CHECK (ttl_from IN ('submission', 'first_attempt')),
+      retry TEXT,
+      resources TEXT,
+      resource_scales TEXT,
+      fallback_tasks TEXT,
+      traceparent TEXT,
+      tracestate TEXT,
+      tags TEXT,
+      depends_on TEXT,
+      replays INTEGER NOT NULL DEFAULT 0,
+      superseded_by BLOB,
+      follow_up BLOB
+    ) STRICT;
+
+    CREATE UNIQUE INDEX runs_dedup ON runs (task, dedup_key)
+      WHERE dedup_key IS NOT NULL AND state IN (\(list(active)));
+    CREATE UNIQUE INDEX runs_idempotency ON runs (task, idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX runs_dedup_history ON runs (dedup_key, seq) WHERE dedup_key IS NOT NULL;
+    CREATE UNIQUE INDEX runs_array ON runs (workflow_id, array_name, array_index)
+      WHERE array_index IS NOT NULL AND state <> 'superseded';
+    CREATE INDEX runs_ready ON runs (task, priority, release_class, seq) WHERE state = 'ready';
+    CREATE INDEX runs_due ON runs (run_at) WHERE state = 'scheduled';
+    CREATE INDEX runs_unclaimed ON runs (task, launched_at) WHERE state IN ('queued', 'launched');
+    CREATE INDEX runs_held ON runs (state, seq) WHERE state IN ('running', 'waiting', 'cancelling', 'blocked', 'paused');
+    CREATE INDEX runs_ended_badly ON runs (state, seq)
+      WHERE state IN ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired', 'superseded');
+    CREATE INDEX runs_expiry ON runs (expires_at)
+      WHERE expires_at IS NOT NULL AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued', 'launched');
+    CREATE INDEX runs_workflow ON runs (workflow_id, seq) WHERE workflow_id IS NOT NULL;
+    CREATE INDEX runs_group ON runs (group_name, seq) WHERE group_name IS NOT NULL;
+    CREATE INDEX runs_parent ON runs (parent, seq) WHERE parent IS NOT NULL;
+
+    CREATE TABLE payloads (
+      run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
+      body BLOB NOT NULL,
+      content_type TEXT,
+      content_encoding TEXT
+    ) STRICT;
+
+    CREATE TABLE outcomes (
+      run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
+      result BLOB,
+      last_error TEXT,
+      progress TEXT,
+      usage TEXT
+    ) STRICT;
+
+    CREATE TABLE attempts (
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      number INTEGER NOT NULL CHECK (number >= 1),
+      dispatches INTEGER NOT NULL CHECK (dispatches >= 1),
+      state TEXT NOT NULL CHECK (state IN (\(AttemptState.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      worker TEXT,
+      node TEXT,
+      claim TEXT,
+      dispatched_at INTEGER NOT NULL,
+      launched_at INTEGER,
+      started_at INTEGER,
+      finished_at INTEGER,
+      report_by INTEGER NOT NULL,
+      timeout_at INTEGER,
+      reported_end TEXT,
+      returns INTEGER NOT NULL DEFAULT 0,
+      error TEXT,
+      usage TEXT,
+      resources TEXT,
+      stdout TEXT,
+      stderr TEXT,
+      PRIMARY KEY (run_seq, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX attempts_lease ON attempts (report_by) WHERE state IN ('running', 'triaging', 'stopping');
+    CREATE INDEX attempts_timeout ON attempts (timeout_at)
+      WHERE timeout_at IS NOT NULL AND state IN ('running', 'triaging');
+
+    CREATE TABLE dependencies (
+      dependent INTEGER NOT NULL REFERENCES runs (seq),
+      prerequisite INTEGER NOT NULL REFERENCES runs (seq),
+      satisfied INTEGER NOT NULL DEFAULT 0 CHECK (satisfied IN (0, 1)),
+      PRIMARY KEY (dependent, prerequisite)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX dependencies_prerequisite ON dependencies (prerequisite, dependent);
+
+    CREATE TABLE tags (
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      key TEXT NOT NULL,
+      value TEXT NOT NULL,
+      PRIMARY KEY (key, value, run_seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tags_run ON tags (run_seq);
+
+    CREATE TABLE audit (
+      id INTEGER PRIMARY KEY,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      previous_state TEXT,
+      new_state TEXT NOT NULL,
+      attempt INTEGER NOT NULL,
+      entered_at INTEGER NOT NULL,
+      reason TEXT,
+      actor TEXT NOT NULL,
+      CHECK (\(auditPairs))
+    ) STRICT;
+    CREATE INDEX audit_run ON audit (run_seq, id);
+
+    CREATE TABLE reports (
+      id INTEGER PRIMARY KEY,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      received_at INTEGER NOT NULL,
+      attempt INTEGER NOT NULL,
+      dispatch INTEGER NOT NULL,
+      state TEXT NOT NULL CHECK (state IN (\(ReportedState.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      code TEXT NOT NULL CHECK (code IN (\(VerdictCode.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      worker TEXT,
+      via TEXT NOT NULL CHECK (via IN ('amqp', 'http')),
+      detail TEXT
+    ) STRICT;
+    CREATE INDEX reports_run ON reports (run_seq, id);
+
+    CREATE TABLE outbox (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      kind TEXT NOT NULL CHECK (kind IN ('run', 'dead', 'control')),
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      attempt INTEGER NOT NULL,
+      dispatch INTEGER NOT NULL,
+      created_at INTEGER NOT NULL,
+      reason TEXT
+    ) STRICT;
+    CREATE INDEX outbox_run ON outbox (run_seq);
+
+    CREATE TABLE dead_letters (
+      run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
+      reason TEXT NOT NULL CHECK (reason IN (\(DeadLetterReason.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      task TEXT NOT NULL,
+      fingerprint TEXT NOT NULL,
+      error_type TEXT,
+      error_message TEXT,
+      attempt INTEGER NOT NULL,
+      dead_at INTEGER NOT NULL,
+      resolution TEXT CHECK (resolution IN ('replayed', 'discarded')),
+      resolved_at INTEGER,
+      resolved_by TEXT,
+      resolved_reason TEXT
+    ) STRICT;
+    CREATE INDEX dead_letters_open ON dead_letters (task, fingerprint, run_seq) WHERE resolution IS NULL;
+
+    CREATE TABLE quarantine (
+      id INTEGER PRIMARY KEY,
+      received_at INTEGER NOT NULL,
+      source TEXT NOT NULL CHECK (source IN ('submit', 'events', 'returned')),
+      kind TEXT NOT NULL CHECK (kind IN ('invalid', 'rejected')),
+      code TEXT NOT NULL,
+      detail TEXT NOT NULL,
+      routing_key TEXT,
+      properties TEXT,
+      body BLOB NOT NULL,
+      body_bytes INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE queues (
+      name TEXT PRIMARY KEY NOT NULL,
+      task TEXT NOT NULL,
+      declared_at INTEGER NOT NULL,
+      broker TEXT NOT NULL,
+      stale INTEGER NOT NULL DEFAULT 0,
+      phase TEXT CHECK (phase IN ('purging')),
+      empty_since INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE counts (
+      task TEXT NOT NULL,
+      state TEXT NOT NULL,
+      runs INTEGER NOT NULL,
+      PRIMARY KEY (task, state)
+    ) STRICT, WITHOUT ROWID;
+    """
+  }
+}

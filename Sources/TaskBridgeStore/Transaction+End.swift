@@ -1,0 +1,159 @@
+import TaskBridgeCore
+
+/// What follows from the end of a run, in the transaction that ends it: dependents, follow-up, parent, children.
+extension Transaction {
+  func settleEnd(of run: Run, from previous: RunState, now: Timestamp, actor: String) throws(StoreError) {
+    if previous == .queued || previous == .launched { try dropUnpublished(run) }
+    try settleDependents(of: run, now: now, actor: actor)
+    if run.followUpID != nil { try startFollowUp(of: run, now: now) }
+    switch run.state {
+    case .cancelled, .failed, .deadLettered, .superseded, .expired, .dependencyFailed:
+      try endChildren(of: run, now: now, actor: actor)
+    case .completed, .blocked, .scheduled, .ready, .paused, .adjusting, .queued, .launched, .running, .waiting,
+      .cancelling, .error:
+      break
+    }
+    if let parentID = run.parentID { try childEnded(run, parentID: parentID, now: now, actor: actor) }
+  }
+
+  // MARK: Dependencies (fsm §3 rule 6)
+
+  private func settleDependents(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
+    // A superseded run hands its dependents to its heir.
+    if run.state == .superseded, run.supersededBy != nil { return }
+    let dependents = try db.all(
+      "SELECT dependent FROM dependencies WHERE prerequisite = ? AND satisfied = 0", run.sequence
+    ) { row throws(StoreError) in row.int64(0) }
+    for sequence in dependents {
+      let dependent = try self.run(sequence: sequence)
+      guard !dependent.state.isTerminal else { continue }
+      if run.state.isSuccess || dependent.onDependencyFailure == .ignore && run.cascades == false {
+        try satisfy(dependent, prerequisite: run.sequence, now: now, actor: actor)
+      } else {
+        try failDependent(dependent, because: run, now: now, actor: actor)
+      }
+    }
+  }
+
+  private func satisfy(
+    _ dependent: Run, prerequisite: Int64, now: Timestamp, actor: String
+  ) throws(StoreError) {
+    try db.run(
+      "UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND prerequisite = ?", dependent.sequence, prerequisite)
+    try db.run("UPDATE runs SET open_dependencies = open_dependencies - 1 WHERE seq = ?", dependent.sequence)
+    guard dependent.openDependencies == 1, dependent.state == .blocked else { return }
+    try unblock(dependent, reason: "dependencies satisfied", now: now, actor: actor)
+  }
+
+  /// Leaves `blocked` for `scheduled` or `ready`.
+  func unblock(_ run: Run, reason: String, now: Timestamp, actor: String) throws(StoreError) {
+    var run = run
+    let was = RunMark(run)
+    let isDue = run.runAt.map { $0 <= now } ?? true
+    try move(&run, from: was, through: [RunStep(isDue ? .ready : .scheduled, reason)], now: now, actor: actor)
+  }
+
+  private func failDependent(_ dependent: Run, because run: Run, now: Timestamp, actor: String) throws(StoreError) {
+    guard dependent.state == .blocked || dependent.state == .paused else { return }
+    var dependent = dependent
+    let was = RunMark(dependent)
+    try move(
+      &dependent, from: was, through: [RunStep(.dependencyFailed, "\(run.id) ended \(run.state.rawValue)")], now: now,
+      actor: actor)
+  }
+
+  // MARK: Follow-up of a duplicate
+
+  /// The follow-up takes over the dedup key and starts, however the first run ended.
+  private func startFollowUp(of run: Run, now: Timestamp) throws(StoreError) {
+    guard let id = run.followUpID, let followUp = try self.run(id), !followUp.state.isTerminal else { return }
+    try db.run("UPDATE runs SET dedup_key = ? WHERE seq = ?", run.dedupKey, followUp.sequence)
+    guard followUp.state == .blocked, followUp.openDependencies == 0 else { return }
+    try unblock(followUp, reason: "\(run.id) has ended", now: now, actor: "bridge")
+  }
+
+  // MARK: Families (fsm §3 rule 7)
+
+  private func childEnded(_ child: Run, parentID: RunID, now: Timestamp, actor: String) throws(StoreError) {
+    guard let parent = try run(parentID) else { return }
+    try db.run(
+      "UPDATE runs SET open_children = open_children - 1 WHERE seq = ? AND open_children > 0", parent.sequence)
+    try settleWaiting(parent.id, now: now, actor: actor)
+  }
+
+  /// Ends a waiting parent once its children allow it; also called when a parent starts to wait.
+  func settleWaiting(_ parentID: RunID, now: Timestamp, actor: String) throws(StoreError) {
+    guard var parent = try run(parentID) else { return }
+    let was = RunMark(parent)
+    if parent.state == .cancelling, parent.openChildren == 0 {
+      guard let attempt = try newestAttempt(of: parent), attempt.state.isTerminal else { return }
+      return try move(&parent, from: was, through: [RunStep(.cancelled, "children have ended")], now: now, actor: actor)
+    }
+    guard parent.state == .waiting else { return }
+    let failed = try db.first(
+      """
+      SELECT id, state FROM runs WHERE parent = ? AND state IN
+        ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired') ORDER BY finished_at, seq LIMIT 1
+      """, parent.id
+    ) { row throws(StoreError) in "child \(try row.runID(0)) ended \(row.text(1))" }
+    if let failed, parent.failFast || parent.openChildren == 0 {
+      try move(&parent, from: was, through: [RunStep(.failed, failed)], now: now, actor: actor)
+      try bury(
+        parent, reason: .childFailed, error: WorkerError(type: "child_failed", message: failed), now: now)
+    } else if parent.openChildren == 0 {
+      try move(&parent, from: was, through: [RunStep(.completed, "children have ended")], now: now, actor: actor)
+    }
+  }
+
+  /// The end of a parent goes down to its open children.
+  private func endChildren(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
+    guard run.openChildren > 0 else { return }
+    let children = try db.all(
+      """
+      SELECT seq FROM runs WHERE parent = ? AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued',
+        'launched', 'running', 'waiting')
+      """, run.id
+    ) { row throws(StoreError) in row.int64(0) }
+    for sequence in children {
+      var child = try self.run(sequence: sequence)
+      guard !child.state.isTerminal else { continue }
+      let reason = "parent \(run.id) ended \(run.state.rawValue)"
+      if run.state == .expired, !child.state.isDispatched, child.state != .waiting {
+        let was = RunMark(child)
+        try move(&child, from: was, through: [RunStep(.expired, reason)], now: now, actor: actor)
+      } else {
+        try cancel(&child, reason: reason, now: now, actor: actor)
+      }
+    }
+  }
+
+  /// Asks `run` to stop; what follows depends on who holds it (fsm §3 rule 8).
+  @discardableResult
+  func cancel(_ run: inout Run, reason: String?, now: Timestamp, actor: String) throws(StoreError) -> VerdictCode {
+    let attempt = run.state.isDispatched ? try newestAttempt(of: run) : nil
+    let decision = decide(.cancel(reason: reason), on: run, attempt: attempt, policy: TaskPolicy(), now: now, jitter: 0)
+    guard decision.code == .applied else { return decision.code }
+    let wasWaiting = run.state == .waiting
+    try apply(decision, to: &run, attempt: attempt, now: now, actor: actor)
+    if wasWaiting, run.state == .cancelling { try cancelChildrenOfCancelling(run, reason: reason, now: now, actor: actor) }
+    return .applied
+  }
+
+  private func cancelChildrenOfCancelling(
+    _ run: Run, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) {
+    let children = try db.all(
+      "SELECT seq FROM runs WHERE parent = ? AND finished_at IS NULL", run.id
+    ) { row throws(StoreError) in row.int64(0) }
+    for sequence in children {
+      var child = try self.run(sequence: sequence)
+      try cancel(&child, reason: reason ?? "parent \(run.id) was cancelled", now: now, actor: actor)
+    }
+  }
+}
+
+extension Run {
+  /// Whether the failure of this run fails its dependents whatever their own policy says: a run that itself ended
+  /// `dependency_failed` under the policy `cancel` (fsm §3 rule 6, features T32).
+  fileprivate var cascades: Bool { state == .dependencyFailed && onDependencyFailure == .cancel }
+}

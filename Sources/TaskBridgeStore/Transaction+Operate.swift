@@ -1,0 +1,141 @@
+package import TaskBridgeCore
+
+/// What people ask for: cancel, replay, discard.
+extension Transaction {
+  /// - Returns: the run afterwards, or 404, or 409 `terminal_run`.
+  package func cancel(
+    _ id: RunID, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard var run = try run(id) else { return .failure(.runNotFound(id)) }
+    switch try cancel(&run, reason: reason, now: now, actor: actor) {
+    case .applied, .duplicate: return .success(id)
+    default:
+      return .failure(
+        Problem(
+          409, "terminal_run", "run \(id) already ended \(run.state.rawValue): there is nothing to cancel", runID: id))
+    }
+  }
+
+  /// Starts a new series of attempts for a run that has ended, under the same id.
+  package func replay(
+    _ id: RunID, options: RetryOptions, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard var run = try run(id) else { return .failure(.runNotFound(id)) }
+    guard run.state.isTerminal else {
+      return .failure(
+        Problem(409, "active", "run \(id) is \(run.state.rawValue): only an ended run can be replayed", runID: id))
+    }
+    if run.state == .superseded {
+      return .failure(
+        Problem(
+          409, "superseded", "run \(id) was superseded by \(run.supersededBy?.description ?? "another run"): replay that one",
+          runID: id))
+    }
+    if run.state == .completed, !options.force {
+      return .failure(
+        Problem(
+          409, "completed_needs_force", "run \(id) completed; set force to do its work again", runID: id))
+    }
+    if let key = run.dedupKey, let busy = try activeHolder(of: key, task: run.task), busy != id {
+      return .failure(
+        Problem(409, "dedup_busy", "the dedup key \(key) is held by the active run \(busy)", runID: busy))
+    }
+    let was = RunMark(run)
+    run.failures = 0
+    run.losses = 0
+    run.replays += 1
+    run.isRetry = false
+    run.priority = options.priority ?? run.priority
+    run.runAt = options.runAt
+    run.queuedAt = nil
+    run.launchedAt = nil
+    run.startedAt = nil
+    run.expiresAt = run.ttlSeconds.flatMap { run.ttlFrom == .submission ? now.adding(seconds: $0) : nil }
+    let open = try db.integer(
+      """
+      SELECT count(*) FROM dependencies d JOIN runs p ON p.seq = d.prerequisite
+        WHERE d.dependent = ? AND d.satisfied = 0 AND p.finished_at IS NULL
+      """, run.sequence)
+    try db.run(
+      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts) WHERE seq = ?",
+      run.replays, open, options.maxAttempts, run.sequence)
+    run.openDependencies = open
+    let isDue = run.runAt.map { $0 <= now } ?? true
+    let target: RunState = open > 0 && run.state != .completed ? .blocked : isDue ? .ready : .scheduled
+    try db.run("UPDATE outcomes SET result = NULL, progress = NULL WHERE run_seq = ?", run.sequence)
+    try move(&run, from: was, through: [RunStep(target, options.reason ?? "replayed")], now: now, actor: actor)
+    if let parentID = run.parentID {
+      try db.run("UPDATE runs SET open_children = open_children + 1 WHERE id = ? AND finished_at IS NULL", parentID)
+    }
+    try resolve(run, as: "replayed", reason: options.reason, now: now, actor: actor)
+    if options.withDependents { try blockAgain(on: run, now: now, actor: actor) }
+    return .success(id)
+  }
+
+  /// Ends the wait of a dead letter without doing its work.
+  package func discard(
+    _ id: RunID, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard let run = try run(id) else { return .failure(.runNotFound(id)) }
+    guard try resolve(run, as: "discarded", reason: reason, now: now, actor: actor) else {
+      return .failure(Problem(409, "not_a_dead_letter", "run \(id) is no unresolved dead letter", runID: id))
+    }
+    return .success(id)
+  }
+
+  @discardableResult
+  private func resolve(
+    _ run: Run, as resolution: String, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) -> Bool {
+    let changed = try db.run(
+      """
+      UPDATE dead_letters SET resolution = ?, resolved_at = ?, resolved_by = ?, resolved_reason = ?
+      WHERE run_seq = ? AND resolution IS NULL
+      """, resolution, now, actor, reason, run.sequence)
+    if changed > 0 { note(.mirror) }
+    return changed > 0
+  }
+
+  private func activeHolder(of key: String, task: TaskKey) throws(StoreError) -> RunID? {
+    try db.first(
+      """
+      SELECT id FROM runs WHERE task = ? AND dedup_key = ? AND dedup_key IS NOT NULL
+        AND state IN (\(Schema.list(Schema.active)))
+      """, task, key
+    ) { row throws(StoreError) in try row.runID(0) }
+  }
+
+  /// Dependents that failed because of `run` wait for it again.
+  private func blockAgain(on run: Run, now: Timestamp, actor: String) throws(StoreError) {
+    let dependents = try db.all(
+      """
+      SELECT d.dependent FROM dependencies d JOIN runs r ON r.seq = d.dependent
+        WHERE d.prerequisite = ? AND d.satisfied = 0 AND r.state = 'dependency_failed'
+      """, run.sequence
+    ) { row throws(StoreError) in row.int64(0) }
+    for sequence in dependents {
+      var options = RetryOptions()
+      options.withDependents = true
+      options.reason = "prerequisite \(run.id) was replayed"
+      let dependent = try self.run(sequence: sequence)
+      if case .failure(let problem) = try replay(dependent.id, options: options, now: now, actor: actor) {
+        // Its dedup key is busy: it stays as it is and its own history says why.
+        try audit(dependent, note: problem.detail)
+      }
+    }
+  }
+
+  private func audit(_ run: Run, note: String) throws(StoreError) {
+    try db.run(
+      """
+      INSERT INTO outcomes (run_seq, last_error) VALUES (?1, ?2)
+        ON CONFLICT (run_seq) DO UPDATE SET last_error = ?2
+      """, run.sequence, String(decoding: WorkerError(type: "dedup_busy", message: note).json, as: UTF8.self))
+  }
+}
+
+extension Problem {
+  package static func runNotFound(_ id: RunID) -> Problem {
+    Problem(404, "run_not_found", "run \(id) does not exist in this store", runID: id)
+  }
+}

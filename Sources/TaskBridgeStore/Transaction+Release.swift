@@ -1,0 +1,286 @@
+package import TaskBridgeCore
+
+/// Release just in time (fsm §3 rule 11): the store keeps the runs, the broker gets at most `queueBound` unclaimed ones
+/// of each task key, most urgent first.
+extension Transaction {
+  /// Hands over ready runs: attempt and outbox row are made here, in the transaction that moves the run.
+  ///
+  /// Room is shared between the task keys in slices, so that one key never starves another.
+  package func release(_ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
+    var rooms: [(task: TaskKey, policy: TaskPolicy, room: Int)] = []
+    for task in try tasksWithReadyRuns() {
+      guard let policy = request.policy(task) else { continue }
+      let room = policy.queueBound - (try unclaimed(task, atMost: policy.queueBound))
+      if room > 0 { rooms.append((task, policy, room)) }
+    }
+    var dispatches: [Dispatch] = []
+    var bytes = 0
+    // Smallest rooms first: what a key cannot use is left to the others.
+    rooms.sort { $0.room < $1.room }
+    for (index, entry) in rooms.enumerated() {
+      let left = request.runsMax - dispatches.count
+      let share = max(1, left / (rooms.count - index))
+      guard left > 0, bytes < request.payloadBytesMax else { break }
+      for run in try mostUrgent(entry.task, limit: min(entry.room, share)) {
+        guard let dispatch = try handOver(run, policy: entry.policy, now: request.now) else { continue }
+        dispatches.append(dispatch)
+        bytes += dispatch.payload.bytes.count
+        if bytes >= request.payloadBytesMax { break }
+      }
+    }
+    return dispatches
+  }
+
+  /// One index seek a task key, however many runs wait.
+  private func tasksWithReadyRuns() throws(StoreError) -> [TaskKey] {
+    var tasks: [TaskKey] = []
+    var last = ""
+    while let next = try db.first(
+      "SELECT task FROM runs INDEXED BY runs_ready WHERE state = 'ready' AND task > ? ORDER BY task LIMIT 1", last,
+      map: { row throws(StoreError) in try row.task(0) })
+    {
+      tasks.append(next)
+      last = next.rawValue
+    }
+    return tasks
+  }
+
+  /// Runs of `task` that are dispatched and not yet claimed.
+  func unclaimed(_ task: TaskKey, atMost limit: Int) throws(StoreError) -> Int {
+    try db.integer(
+      """
+      SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_unclaimed
+        WHERE task = ? AND state IN ('queued', 'launched') LIMIT ?)
+      """, task, limit)
+  }
+
+  private func mostUrgent(_ task: TaskKey, limit: Int) throws(StoreError) -> [Run] {
+    try db.all(
+      """
+      SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
+        ORDER BY r.priority, r.release_class, r.seq LIMIT ?
+      """, task, limit
+    ) { row throws(StoreError) in try Run(row: row) }
+  }
+
+  private func handOver(_ ready: Run, policy: TaskPolicy, now: Timestamp) throws(StoreError) -> Dispatch? {
+    var run = ready
+    let was = RunMark(run)
+    if let expiry = run.expiresAt, expiry <= now {
+      try move(&run, from: was, through: [RunStep(.expired, "not claimed by \(expiry)")], now: now, actor: "bridge")
+      return nil
+    }
+    let policy = policy.resolved(for: run)
+    let reportBy = now.adding(seconds: Double(policy.leaseSeconds))
+    if var attempt = try newestAttempt(of: run), attempt.state == .queued {
+      // Taken back before: the attempt keeps its number, the dispatch and so the token are new.
+      attempt.dispatches += 1
+      attempt.state = .instantiated
+      attempt.reportBy = reportBy
+      attempt.launchedAt = nil
+      attempt.returns = 0
+      run.dispatch = attempt.dispatches
+      try save(attempt, of: run)
+    } else {
+      run.attempt += 1
+      run.dispatch = 1
+      // The publisher takes it with this very commit: queued, then instantiated.
+      try db.run(
+        """
+        INSERT INTO attempts (run_seq, number, dispatches, state, dispatched_at, report_by, resources)
+          VALUES (?, ?, 1, 'instantiated', ?, ?, ?)
+        """, run.sequence, run.attempt, now, reportBy, StoredOptions.text(run.resources))
+      if run.attempt == 1, run.ttlFrom == .firstAttempt, let ttl = run.ttlSeconds {
+        run.expiresAt = now.adding(seconds: ttl)
+        note(.due)
+      }
+    }
+    run.queuedAt = now
+    run.launchedAt = nil
+    try move(&run, from: was, through: [RunStep(.queued)], now: now, actor: "bridge")
+    try db.run(
+      "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at) VALUES ('run', ?, ?, ?, ?)", run.sequence,
+      run.attempt, run.dispatch, now)
+    return Dispatch(
+      outboxID: db.lastInsertedRowID, run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts,
+      leaseSeconds: policy.leaseSeconds)
+  }
+
+  func payload(of run: Run) throws(StoreError) -> Payload {
+    let payload = try db.first(
+      "SELECT body, content_type, content_encoding FROM payloads WHERE run_seq = ?", run.sequence
+    ) { row throws(StoreError) in
+      Payload(bytes: row.blob(0), contentType: row.optionalText(1), contentEncoding: row.optionalText(2))
+    }
+    guard let payload else { throw StoreError(.damaged, "store: run \(run.id) has no payload") }
+    return payload
+  }
+
+  // MARK: Outbox
+
+  /// Dispatches whose outcome is unknown, for publishing again under the same message ids, oldest first.
+  package func pendingDispatches(
+    after last: Int64, limit: Int, policy: @Sendable (TaskKey) -> TaskPolicy
+  ) throws(StoreError) -> [Dispatch] {
+    let rows = try db.all(
+      "SELECT id, run_seq FROM outbox WHERE kind = 'run' AND id > ? ORDER BY id LIMIT ?", last, limit
+    ) { row throws(StoreError) in (id: row.int64(0), run: row.int64(1)) }
+    var dispatches: [Dispatch] = []
+    for row in rows {
+      let run = try self.run(sequence: row.run)
+      let policy = policy(run.task).resolved(for: run)
+      dispatches.append(
+        Dispatch(
+          outboxID: row.id, run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts,
+          leaseSeconds: policy.leaseSeconds))
+    }
+    return dispatches
+  }
+
+  /// Applies the broker's confirms: the outbox rows go, the runs are in the broker.
+  package func confirm(_ dispatches: [Dispatch], now: Timestamp) throws(StoreError) {
+    for dispatch in dispatches {
+      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
+      var run = try self.run(sequence: dispatch.run.sequence)
+      guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch,
+        var attempt = try newestAttempt(of: run)
+      else { continue }
+      let decision = decide(.confirmed, on: run, attempt: attempt, policy: TaskPolicy(), now: now, jitter: 0)
+      if decision.code == .applied {
+        try apply(decision, to: &run, attempt: attempt, now: now, actor: "broker")
+      } else if attempt.launchedAt == nil {
+        // Late: a worker was faster. Its time is kept all the same.
+        attempt.launchedAt = now
+        try save(attempt, of: run)
+      }
+    }
+  }
+
+  /// The broker had no queue for this dispatch.
+  ///
+  /// - Returns: whether it is to be published again; after `returnsMax` in a row the attempt is `unpublished`.
+  package func returned(
+    _ dispatch: Dispatch, text: String, returnsMax: Int, policy: TaskPolicy, now: Timestamp, jitter: Double
+  ) throws(StoreError) -> Bool {
+    var run = try self.run(sequence: dispatch.run.sequence)
+    guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch,
+      var attempt = try newestAttempt(of: run), attempt.state == .instantiated
+    else {
+      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
+      return false
+    }
+    attempt.returns += 1
+    try save(attempt, of: run)
+    guard attempt.returns >= returnsMax else { return true }
+    let decision = decide(
+      .unpublished, on: run, attempt: attempt, policy: policy.resolved(for: run), now: now, jitter: jitter)
+    try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
+    try apply(
+      decision, to: &run, attempt: attempt, error: WorkerError(type: "unpublished", message: text), now: now,
+      actor: "broker")
+    return false
+  }
+
+  /// Takes back what the broker never got, because its queue cannot be used now: the run is ready again, its attempt
+  /// keeps its number.
+  package func takeBack(_ dispatches: [Dispatch], reason: String, now: Timestamp) throws(StoreError) {
+    for dispatch in dispatches {
+      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
+      let run = try self.run(sequence: dispatch.run.sequence)
+      guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch else { continue }
+      try takeBack(run, reason: reason, now: now)
+    }
+  }
+
+  /// queued or launched → ready, attempt → queued; the next release gives it a new dispatch and token.
+  func takeBack(_ run: Run, reason: String, now: Timestamp) throws(StoreError) {
+    guard run.state == .queued || run.state == .launched, var attempt = try newestAttempt(of: run),
+      attempt.state == .instantiated || attempt.state == .launched
+    else { return }
+    var run = run
+    let was = RunMark(run)
+    attempt.state = .queued
+    try save(attempt, of: run)
+    run.isRetry = true
+    run.queuedAt = nil
+    run.launchedAt = nil
+    try db.run("DELETE FROM outbox WHERE run_seq = ? AND kind = 'run'", run.sequence)
+    try move(&run, from: was, through: [RunStep(.ready, reason)], now: now, actor: "bridge")
+  }
+
+  // MARK: Control and dead-letter messages
+
+  /// A message that follows from a row and is no dispatch.
+  package struct Notice: Sendable {
+    package enum Kind: String, Sendable {
+      /// Tells workers to stop.
+      case control
+      /// Mirrors a dead letter.
+      case dead
+    }
+    package let outboxID: Int64
+    package let kind: Kind
+    package let run: Run
+    package let attempt: Int
+    package let reason: String?
+    /// Only for `dead`.
+    package let deadLetter: DeadLetterNotice?
+  }
+
+  package struct DeadLetterNotice: Sendable {
+    package let payload: Payload
+    package let reason: String
+    package let fingerprint: String
+    package let errorType: String?
+    package let errorMessage: String?
+    package let deadAt: Timestamp
+  }
+
+  /// Control and dead-letter messages to publish, oldest first.
+  package func pendingNotices(after last: Int64, limit: Int) throws(StoreError) -> [Notice] {
+    let rows = try db.all(
+      """
+      SELECT id, kind, run_seq, attempt, reason FROM outbox
+        WHERE kind IN ('control', 'dead') AND id > ? ORDER BY id LIMIT ?
+      """, last, limit
+    ) { row throws(StoreError) in
+      (row.int64(0), row.text(1), row.int64(2), row.int(3), row.optionalText(4))
+    }
+    var notices: [Notice] = []
+    for (id, kind, sequence, attempt, reason) in rows {
+      let run = try self.run(sequence: sequence)
+      var letter: DeadLetterNotice?
+      if kind == "dead" {
+        letter = try deadLetterNotice(of: run)
+        if letter == nil {
+          // Resolved before it was mirrored: nothing to publish.
+          try db.run("DELETE FROM outbox WHERE id = ?", id)
+          continue
+        }
+      }
+      notices.append(
+        Notice(
+          outboxID: id, kind: kind == "dead" ? .dead : .control, run: run, attempt: attempt, reason: reason,
+          deadLetter: letter))
+    }
+    return notices
+  }
+
+  private func deadLetterNotice(of run: Run) throws(StoreError) -> DeadLetterNotice? {
+    let payload = try payload(of: run)
+    return try db.first(
+      """
+      SELECT reason, fingerprint, error_type, error_message, dead_at FROM dead_letters
+        WHERE run_seq = ? AND resolution IS NULL
+      """, run.sequence
+    ) { row throws(StoreError) in
+      DeadLetterNotice(
+        payload: payload, reason: row.text(0), fingerprint: row.text(1), errorType: row.optionalText(2),
+        errorMessage: row.optionalText(3), deadAt: row.time(4))
+    }
+  }
+
+  package func removeFromOutbox(_ ids: [Int64]) throws(StoreError) {
+    for id in ids { try db.run("DELETE FROM outbox WHERE id = ?", id) }
+  }
+}

@@ -1,0 +1,133 @@
+package import TaskBridgeCore
+
+/// A worker's report whose token has been verified.
+package struct VerifiedReport: Sendable {
+  package var report: WorkerReport
+  package var dispatch: DispatchID
+  package var via: ReportChannel
+  package var receivedAt: Timestamp
+  /// 0..<1.
+  package var jitter: Double
+
+  package init(
+    _ report: WorkerReport, dispatch: DispatchID, via: ReportChannel, receivedAt: Timestamp, jitter: Double
+  ) {
+    self.report = report
+    self.dispatch = dispatch
+    self.via = via
+    self.receivedAt = receivedAt
+    self.jitter = jitter
+  }
+}
+
+/// A run's message that came back through `taskbridge.returned`.
+package struct ReturnedMessage: Sendable {
+  package var dispatch: DispatchID
+  package var event: SystemEvent
+  package var detail: String
+  package var jitter: Double
+
+  package init(dispatch: DispatchID, event: SystemEvent, detail: String, jitter: Double) {
+    self.dispatch = dispatch
+    self.event = event
+    self.detail = detail
+    self.jitter = jitter
+  }
+}
+
+/// Settings of task keys, as the steps need them.
+package struct PolicyLookup: Sendable {
+  package var policy: @Sendable (TaskKey) -> TaskPolicy
+
+  package init(policy: @escaping @Sendable (TaskKey) -> TaskPolicy) { self.policy = policy }
+
+  func resolved(for run: Run) -> TaskPolicy { policy(run.task).resolved(for: run) }
+
+  /// The run's task key and its fallbacks, with their limits.
+  func candidates(_ run: Run) -> [(task: TaskKey, limits: [String: Double])] {
+    ([run.task] + run.fallbackTasks).map { (task: $0, limits: policy($0).resourceLimits) }
+  }
+}
+
+/// load → decide → compare-and-set → consequences, and the ledger.
+extension Transaction {
+  package func report(_ verified: VerifiedReport, policies: PolicyLookup) throws(StoreError) -> ReportAnswer {
+    let report = verified.report
+    guard var run = try self.run(verified.dispatch.runID) else {
+      return ReportAnswer(
+        .unknownToken, action: .stop, detail: "run \(verified.dispatch.runID) is not in this store")
+    }
+    let attempt = try newestAttempt(of: run)
+    let policy = policies.resolved(for: run)
+    let decision = decide(
+      report, by: verified.dispatch, on: run, attempt: attempt, policy: policy, now: verified.receivedAt,
+      jitter: verified.jitter)
+    let wasClaimedAs = run.state
+    let actor = report.worker.map { "worker:\($0)" } ?? "worker"
+    if decision.code == .applied || !decision.attemptSteps.isEmpty {
+      try apply(
+        decision, to: &run, attempt: attempt, error: errorToKeep(report), report: report,
+        candidates: policies.candidates, now: verified.receivedAt, actor: actor)
+      if run.state == .waiting, wasClaimedAs != .waiting {
+        try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge")
+      }
+    }
+    try db.run(
+      """
+      INSERT INTO reports (run_seq, received_at, attempt, dispatch, state, code, worker, via, detail)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """, run.sequence, verified.receivedAt, verified.dispatch.attempt, verified.dispatch.dispatch, report.state,
+      decision.code, report.worker, verified.via.rawValue,
+      report.notes.isEmpty ? nil : report.notes.joined(separator: "; "))
+    return try answer(decision, run: run, report: report, receivedAt: verified.receivedAt)
+  }
+
+  private func errorToKeep(_ report: WorkerReport) -> WorkerError? {
+    switch report.state {
+    case .failed: report.error ?? WorkerError(type: "failed", message: nil)
+    case .resourceError: report.error ?? WorkerError(type: "resource_error", message: nil)
+    case .running, .heartbeat, .progress, .completed, .snoozed, .cancelled: nil
+    }
+  }
+
+  private func answer(
+    _ decision: Decision, run: Run, report: WorkerReport, receivedAt: Timestamp
+  ) throws(StoreError) -> ReportAnswer {
+    let now = try self.run(sequence: run.sequence)
+    var detail = report.notes
+    switch decision.code {
+    case .staleAttempt: detail.append("attempt \(run.attempt), dispatch \(run.dispatch) is the newest of run \(run.id)")
+    case .terminalRun, .conflict: detail.append("run \(run.id) ended \(now.state.rawValue)")
+    case .alreadyClaimed, .notOwner: detail.append("another holder has claimed attempt \(run.attempt) of run \(run.id)")
+    case .applied, .duplicate, .untimely, .invalidTransition, .unknownToken, .malformed, .forbidden, .notDue, .limited:
+      break
+    }
+    var answer = ReportAnswer(
+      decision.code, action: decision.action, runID: run.id, runState: now.state,
+      attemptState: try newestAttempt(of: now)?.state,
+      detail: detail.isEmpty ? nil : detail.joined(separator: "; "))
+    if let next = decision.nextRunAt, now.state == .scheduled {
+      answer.retryAfterSeconds = next.seconds(since: receivedAt)
+    }
+    return answer
+  }
+
+  /// A run that the broker gave back. A message that is not the newest dispatch is dropped: it is stale.
+  ///
+  /// - Returns: whether it changed anything.
+  package func returned(
+    _ message: ReturnedMessage, policies: PolicyLookup, now: Timestamp
+  ) throws(StoreError) -> Bool {
+    guard var run = try self.run(message.dispatch.runID), run.attempt == message.dispatch.attempt,
+      run.dispatch == message.dispatch.dispatch, let attempt = try newestAttempt(of: run)
+    else { return false }
+    let decision = decide(
+      message.event, on: run, attempt: attempt, policy: policies.resolved(for: run), now: now, jitter: message.jitter)
+    guard decision.code == .applied else { return false }
+    let type = if case .givenUp(let reason) = message.event { reason.rawValue } else { "rejected" }
+    try apply(
+      decision, to: &run, attempt: attempt, error: WorkerError(type: type, message: message.detail),
+      candidates: policies.candidates, now: now, actor: "broker")
+    return true
+  }
+}

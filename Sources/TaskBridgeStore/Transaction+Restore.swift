@@ -1,0 +1,136 @@
+package import TaskBridgeCore
+
+/// What the store knows of a run queue of the broker.
+package struct QueueFacts: Sendable, Equatable {
+  package let name: String
+  package let task: TaskKey
+  /// Runs confirmed and unclaimed (E): the broker should hold their messages.
+  package let expected: Int
+  /// Upper bound of messages of ended runs that may still lie there (S).
+  package let stale: Int
+  /// Publishes of unknown outcome (U).
+  package let unknown: Int
+  /// A purge was begun and not finished.
+  package let isPurging: Bool
+  /// The broker incarnation the queue was last seen in.
+  package let broker: String
+  /// When a probe first saw the queue empty.
+  package let emptySince: Timestamp?
+}
+
+/// The store's view of a broker that may vanish (fsm §4).
+extension Transaction {
+  /// Remembers that the queue of `task` exists in this broker incarnation.
+  package func rememberQueue(_ name: String, task: TaskKey, broker: String, now: Timestamp) throws(StoreError) {
+    try db.run(
+      """
+      INSERT INTO queues (name, task, declared_at, broker) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (name) DO UPDATE SET broker = ?4
+      """, name, task, now, broker)
+  }
+
+  /// Every run queue the store has used, and every task key with dispatched runs.
+  package func queueFacts() throws(StoreError) -> [QueueFacts] {
+    let rows = try db.all(
+      "SELECT name, task, stale, phase, broker, empty_since FROM queues ORDER BY name"
+    ) { row throws(StoreError) in
+      (row.text(0), try row.task(1), row.int(2), !row.isNull(3), row.text(4), row.optionalTime(5))
+    }
+    var facts: [QueueFacts] = []
+    for (name, task, stale, isPurging, broker, emptySince) in rows {
+      facts.append(
+        QueueFacts(
+          name: name, task: task,
+          expected: try db.integer(
+            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state = 'launched'", task),
+          stale: stale,
+          unknown: try db.integer(
+            """
+            SELECT count(*) FROM outbox o JOIN runs r ON r.seq = o.run_seq WHERE o.kind = 'run' AND r.task = ?
+            """, task), isPurging: isPurging, broker: broker, emptySince: emptySince))
+    }
+    return facts
+  }
+
+  /// Begins a purge: if it is interrupted, the next start finishes it.
+  package func beginPurge(_ queue: String) throws(StoreError) {
+    try db.run("UPDATE queues SET phase = 'purging' WHERE name = ?", queue)
+  }
+
+  /// Takes back the launched and unclaimed runs of `task`, at most `limit`: their messages are gone from the broker,
+  /// and the next release hands them over under new tokens. Costs neither an attempt nor a loss.
+  ///
+  /// - Parameter confirmedBefore: only runs confirmed before this time; nil: all.
+  /// - Returns: how many; `limit` means there may be more.
+  package func takeBackLaunched(
+    _ task: TaskKey, confirmedBefore: Timestamp?, reason: String, limit: Int, now: Timestamp
+  ) throws(StoreError) -> Int {
+    let launched = try db.all(
+      """
+      SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
+        WHERE r.task = ? AND r.state = 'launched' AND r.launched_at <= ? ORDER BY r.launched_at LIMIT ?
+      """, task, confirmedBefore ?? Timestamp(milliseconds: .max), limit
+    ) { row throws(StoreError) in try Run(row: row) }
+    for run in launched { try takeBack(run, reason: reason, now: now) }
+    return launched.count
+  }
+
+  /// The queue is new or was emptied: nothing stale is left in it, a purge is over.
+  package func queueEmptied(_ queue: String, broker: String) throws(StoreError) {
+    try db.run(
+      "UPDATE queues SET stale = 0, phase = NULL, empty_since = NULL, broker = ? WHERE name = ?", broker, queue)
+  }
+
+  // MARK: Orphan rule
+
+  /// Notes what a probe of the queue saw.
+  package func noteProbe(_ queue: String, isEmpty: Bool, now: Timestamp) throws(StoreError) {
+    if isEmpty {
+      try db.run(
+        "UPDATE queues SET empty_since = coalesce(empty_since, ?), stale = 0 WHERE name = ?", now, queue)
+    } else {
+      try db.run("UPDATE queues SET empty_since = NULL WHERE name = ? AND empty_since IS NOT NULL", queue)
+    }
+  }
+
+  /// Runs confirmed before the first of two empty probes and still unclaimed are lost in the broker.
+  ///
+  /// - Returns: how many were given up.
+  package func giveUpOrphans(
+    _ task: TaskKey, confirmedBefore: Timestamp, limit: Int, policies: PolicyLookup, now: Timestamp, jitter: Double
+  ) throws(StoreError) -> Int {
+    let orphans = try db.all(
+      """
+      SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
+        WHERE r.task = ? AND r.state = 'launched' AND r.launched_at < ? ORDER BY r.launched_at LIMIT ?
+      """, task, confirmedBefore, limit
+    ) { row throws(StoreError) in try Run(row: row) }
+    for var run in orphans {
+      guard let attempt = try newestAttempt(of: run) else { continue }
+      let decision = decide(
+        .orphaned, on: run, attempt: attempt, policy: policies.resolved(for: run), now: now, jitter: jitter)
+      guard decision.code == .applied else { continue }
+      try apply(
+        decision, to: &run, attempt: attempt,
+        error: WorkerError(type: "no_heartbeat", message: "its message is no longer in the broker and nobody claimed it"),
+        candidates: policies.candidates, now: now, actor: "bridge")
+    }
+    return orphans.count
+  }
+
+  // MARK: Marker
+
+  /// The next generation of this store, one more at each connection to a broker.
+  package func nextGeneration() throws(StoreError) -> Int {
+    try db.run("UPDATE meta SET value = value + 1 WHERE key = 'generation'")
+    return try generation()
+  }
+
+  package func generation() throws(StoreError) -> Int {
+    try db.integer("SELECT value FROM meta WHERE key = 'generation'")
+  }
+
+  package func raiseGeneration(to generation: Int) throws(StoreError) {
+    try db.run("UPDATE meta SET value = max(value, ?) WHERE key = 'generation'", generation)
+  }
+}

@@ -1,0 +1,117 @@
+package import TaskBridgeCore
+
+/// Reading and moving one run inside a transaction: every state change of a run goes through ``move``.
+extension Transaction {
+  /// The run with this id; nil when there is none.
+  package func run(_ id: RunID) throws(StoreError) -> Run? {
+    try db.first("SELECT \(Run.columns) FROM runs r WHERE r.id = ?", id) { row throws(StoreError) in try Run(row: row) }
+  }
+
+  func run(sequence: Int64) throws(StoreError) -> Run {
+    let run = try db.first("SELECT \(Run.columns) FROM runs r WHERE r.seq = ?", sequence) { row throws(StoreError) in
+      try Run(row: row)
+    }
+    guard let run else { throw StoreError(.damaged, "store: run number \(sequence) is gone although rows name it") }
+    return run
+  }
+
+  /// The newest attempt of `run`; nil before the first dispatch.
+  func newestAttempt(of run: Run) throws(StoreError) -> Attempt? {
+    guard run.attempt > 0 else { return nil }
+    return try db.first(
+      "SELECT \(Attempt.columns) FROM attempts a WHERE a.run_seq = ? AND a.number = ?", run.sequence, run.attempt
+    ) { row throws(StoreError) in try Attempt(row: row) }
+  }
+
+  /// Moves `run` through `steps`, one audit row each, by a compare-and-set on what it was; then settles what follows
+  /// from the end it may have reached. Fields changed in `run` beforehand (times, counters) are saved with it.
+  ///
+  /// - Parameter was: state, attempt and dispatch as they are in the store.
+  func move(
+    _ run: inout Run, from was: RunMark, through steps: [RunStep], now: Timestamp, actor: String
+  ) throws(StoreError) {
+    var previous = was.state
+    for step in steps {
+      precondition(
+        Transitions.isValid(from: previous, to: step.state), "run \(run.id) may not move \(previous) → \(step.state)")
+      try audit(run, from: previous, to: step.state, reason: step.reason, now: now, actor: actor)
+      previous = step.state
+    }
+    run.state = previous
+    if run.state.isTerminal && !was.state.isTerminal { run.finishedAt = now }
+    if !run.state.isTerminal && was.state.isTerminal { run.finishedAt = nil }
+    try save(run, was: was)
+    if was.state != run.state {
+      count(run.task, was.state, -1)
+      count(run.task, run.state, 1)
+      noteMove(from: was.state, to: run.state)
+    }
+    if run.state.isTerminal && !was.state.isTerminal { try settleEnd(of: run, from: was.state, now: now, actor: actor) }
+  }
+
+  func audit(
+    _ run: Run, from previous: RunState?, to state: RunState, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) {
+    try db.run(
+      """
+      INSERT INTO audit (run_seq, previous_state, new_state, attempt, entered_at, reason, actor)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+      """, run.sequence, previous, state, run.attempt, now, reason, actor)
+  }
+
+  /// The columns that change during a run's life, by compare-and-set.
+  private func save(_ run: Run, was: RunMark) throws(StoreError) {
+    let changed = try db.run(
+      """
+      UPDATE runs SET state = ?, attempt = ?, dispatch = ?, failures = ?, losses = ?, priority = ?, release_class = ?,
+        run_at = ?, queued_at = ?, launched_at = ?, started_at = ?, finished_at = ?, expires_at = ?
+      WHERE seq = ? AND state = ? AND attempt = ? AND dispatch = ?
+      """, run.state, run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1,
+      run.runAt, run.queuedAt, run.launchedAt, run.startedAt, run.finishedAt, run.expiresAt,
+      run.sequence, was.state, was.attempt, was.dispatch)
+    precondition(changed == 1, "run \(run.id) left \(was.state) inside its own transaction")
+  }
+
+  private func noteMove(from: RunState, to: RunState) {
+    switch to {
+    case .ready: note(.ready)
+    case .scheduled: note(.due)
+    case .running, .blocked, .paused, .adjusting, .queued, .launched, .waiting, .cancelling, .error, .completed, .failed,
+      .deadLettered, .dependencyFailed, .cancelled, .expired, .superseded:
+      break
+    }
+    // A slot below the queue bound became free.
+    if from == .queued || from == .launched, to != .launched, to != .queued { note(.ready) }
+  }
+
+  /// Writes the attempt's fields that change during its life.
+  func save(_ attempt: Attempt, of run: Run) throws(StoreError) {
+    let changed = try db.run(
+      """
+      UPDATE attempts SET dispatches = ?, state = ?, worker = ?, node = ?, claim = ?, launched_at = ?, started_at = ?,
+        finished_at = ?, report_by = ?, reported_end = ?, returns = ?
+      WHERE run_seq = ? AND number = ?
+      """, attempt.dispatches, attempt.state, attempt.worker, attempt.node, attempt.claim, attempt.launchedAt,
+      attempt.startedAt, attempt.finishedAt, attempt.reportBy, attempt.reportedEnd, attempt.returns,
+      run.sequence, attempt.number)
+    precondition(changed == 1, "run \(run.id) has no attempt \(attempt.number)")
+  }
+
+  /// Removes what was not published yet: it never will be.
+  func dropUnpublished(_ run: Run) throws(StoreError) {
+    try db.run("DELETE FROM outbox WHERE run_seq = ? AND kind = 'run'", run.sequence)
+  }
+}
+
+/// What a compare-and-set compares.
+struct RunMark {
+  var state: RunState
+  var attempt: Int
+  var dispatch: Int
+
+  init(_ run: Run) {
+    state = run.state
+    attempt = run.attempt
+    dispatch = run.dispatch
+  }
+}

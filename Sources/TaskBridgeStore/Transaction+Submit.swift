@@ -1,0 +1,261 @@
+package import TaskBridgeCore
+
+/// Storing submissions: idempotency, dedup, dependencies, then the run with its first audit row.
+extension Transaction {
+  /// Stores one submission, or nothing.
+  package func submit(
+    _ prepared: PreparedSubmission, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<SubmissionResult, Problem> {
+    try refusable { () throws(Refusal) in
+      try submitOne(prepared, prerequisites: [:], pointer: "", now: now, actor: actor)
+    }
+  }
+
+  /// Stores a batch, or nothing of it. A run may depend on `#<index>` of the same batch; of several items with one
+  /// dedup key the last wins and the others are `duplicate` with its run.
+  package func submit(
+    batch: [PreparedSubmission], now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<[SubmissionResult], Problem> {
+    let order: [Int]
+    switch BatchOrder.sort(batch) {
+    case .success(let sorted): order = sorted
+    case .failure(let problem): return .failure(problem)
+    }
+    return try refusable { () throws(Refusal) in
+      var results: [SubmissionResult?] = Array(repeating: nil, count: batch.count)
+      let winners = BatchOrder.winners(batch)
+      for index in order where winners[index] == index {
+        let pointer = "/runs/\(index)"
+        var prerequisites: [Int: RunID] = [:]
+        for case .index(let other) in batch[index].submission.dependsOn {
+          prerequisites[other] = results[winners[other]]?.runID
+        }
+        do throws(Refusal) {
+          results[index] = try submitOne(
+            batch[index], prerequisites: prerequisites, pointer: pointer, now: now, actor: actor)
+        } catch {
+          if case .problem(var problem) = error {
+            problem.detail = "item \(index): \(problem.detail)"
+            throw .problem(problem)
+          }
+          throw error
+        }
+      }
+      return batch.indices.map { index in
+        if let own = results[index] { return own }
+        guard let winner = results[winners[index]] else { preconditionFailure("batch item \(index) has no winner") }
+        return SubmissionResult(.duplicate, runID: winner.runID)
+      }
+    }
+  }
+
+  private func submitOne(
+    _ prepared: PreparedSubmission, prerequisites: [Int: RunID], pointer: String, now: Timestamp, actor: String
+  ) throws(Refusal) -> SubmissionResult {
+    let submission = prepared.submission
+    if let key = submission.idempotencyKey,
+      let first = try refusing({ () throws(StoreError) in try runWithIdempotencyKey(key, task: submission.task) })
+    {
+      return try repeated(first, submission)
+    }
+    var draft = RunDraft(prepared, now: now)
+    try resolveDependencies(of: &draft, prerequisites: prerequisites, pointer: pointer)
+    try resolveParent(of: &draft, pointer: pointer)
+    try checkArray(draft, pointer: pointer)
+    if let key = prepared.dedupKey,
+      let active = try refusing({ () throws(StoreError) in try activeRun(dedupKey: key, task: submission.task) })
+    {
+      return try refusing { () throws(StoreError) in
+        try settleDuplicate(of: active, draft: draft, now: now, actor: actor)
+      }
+    }
+    try refusing { () throws(StoreError) in try insert(draft, now: now, actor: actor) }
+    return SubmissionResult(.inserted, runID: draft.run.id)
+  }
+
+  // MARK: Idempotency
+
+  private func runWithIdempotencyKey(_ key: String, task: TaskKey) throws(StoreError) -> Run? {
+    try db.first(
+      "SELECT \(Run.columns) FROM runs r WHERE r.task = ? AND r.idempotency_key = ?", task, key
+    ) { row throws(StoreError) in try Run(row: row) }
+  }
+
+  private func repeated(_ first: Run, _ submission: Submission) throws(Refusal) -> SubmissionResult {
+    let stored = try refusing { () throws(StoreError) in
+      try db.first("SELECT body FROM payloads WHERE run_seq = ?", first.sequence) { row throws(StoreError) in row.blob(0) }
+    }
+    guard let stored, stored == submission.payload.bytes || canonicalPayload(stored) == canonicalPayload(submission.payload.bytes)
+    else {
+      throw .problem(
+        Problem(
+          422, "idempotency_mismatch",
+          "the idempotency key \(submission.idempotencyKey ?? "") belongs to run \(first.id), which has another payload; use a new key for a new request",
+          runID: first.id))
+    }
+    return SubmissionResult(.duplicate, runID: first.id)
+  }
+
+  // MARK: Dependencies and families
+
+  private func resolveDependencies(
+    of draft: inout RunDraft, prerequisites: [Int: RunID], pointer: String
+  ) throws(Refusal) {
+    for (position, reference) in draft.submission.dependsOn.enumerated() {
+      let id: RunID
+      switch reference {
+      case .run(let named): id = named
+      case .index(let index):
+        guard let resolved = prerequisites[index] else {
+          throw .problem(
+            Problem(
+              422, "unknown_dependency", "#\(index) names no item of this batch before its dependents",
+              errors: [Fault(pointer: "\(pointer)/depends_on/\(position)", detail: "no item #\(index)")]))
+        }
+        id = resolved
+      }
+      if draft.dependsOn.contains(id) { continue }
+      guard let prerequisite = try refusing({ () throws(StoreError) in try run(id) }) else {
+        throw .problem(
+          Problem(
+            422, "unknown_dependency", "run \(id) does not exist; submit prerequisites first",
+            errors: [Fault(pointer: "\(pointer)/depends_on/\(position)", detail: "run \(id) does not exist")]))
+      }
+      let isSatisfied = prerequisite.state.isSuccess
+        || (prerequisite.state.isTerminal && draft.run.onDependencyFailure == .ignore)
+      if prerequisite.state.isTerminal && !isSatisfied {
+        throw .problem(
+          Problem(
+            409, "dependency_ended",
+            "run \(id) already ended \(prerequisite.state.rawValue); replay it first, or submit with on_dependency_failure: ignore",
+            runID: id))
+      }
+      draft.dependsOn.append(id)
+      draft.prerequisites.append((prerequisite.sequence, isSatisfied))
+      if !isSatisfied { draft.run.openDependencies += 1 }
+    }
+  }
+
+  private func resolveParent(of draft: inout RunDraft, pointer: String) throws(Refusal) {
+    guard let id = draft.submission.parentID else { return }
+    guard let parent = try refusing({ () throws(StoreError) in try run(id) }) else {
+      throw .problem(
+        Problem(
+          422, "unknown_parent", "run \(id) does not exist",
+          errors: [Fault(pointer: "\(pointer)/parent_id", detail: "run \(id) does not exist")]))
+    }
+    guard !parent.state.isTerminal, parent.state != .cancelling else {
+      throw .problem(
+        Problem(409, "parent_ended", "run \(id) is \(parent.state.rawValue): it takes no more children", runID: id))
+    }
+    draft.run.parentID = id
+    draft.run.priority = min(draft.run.priority, parent.priority)
+    if let expiry = parent.expiresAt { draft.run.expiresAt = min(draft.run.expiresAt ?? expiry, expiry) }
+    draft.parent = parent.sequence
+  }
+
+  private func checkArray(_ draft: RunDraft, pointer: String) throws(Refusal) {
+    guard let index = draft.run.arrayIndex, let workflow = draft.run.workflowID, let array = draft.run.array else { return }
+    let taken = try refusing { () throws(StoreError) in
+      try db.first(
+        """
+        SELECT id FROM runs WHERE workflow_id = ? AND array_name = ? AND array_index = ?
+          AND array_index IS NOT NULL AND state <> 'superseded'
+        """, workflow, array, index
+      ) { row throws(StoreError) in try row.runID(0) }
+    }
+    guard let taken else { return }
+    throw .problem(
+      Problem(
+        409, "array_index_taken", "index \(index) of array \(array) in workflow \(workflow) is run \(taken)", runID: taken))
+  }
+
+  // MARK: Dedup
+
+  private func activeRun(dedupKey: String, task: TaskKey) throws(StoreError) -> Run? {
+    try db.first(
+      """
+      SELECT \(Run.columns) FROM runs r WHERE r.task = ? AND r.dedup_key = ? AND r.dedup_key IS NOT NULL
+        AND r.state IN (\(Schema.list(Schema.active)))
+      """, task, dedupKey
+    ) { row throws(StoreError) in try Run(row: row) }
+  }
+
+  private func settleDuplicate(
+    of active: Run, draft: RunDraft, now: Timestamp, actor: String
+  ) throws(StoreError) -> SubmissionResult {
+    switch dedup(draft.submission.onDuplicate ?? .skip, active: active, priority: draft.run.priority) {
+    case .reject:
+      return SubmissionResult(.rejected, runID: active.id)
+    case .keep:
+      return SubmissionResult(.duplicate, runID: active.id)
+    case .upgrade:
+      try db.run("UPDATE runs SET priority = ? WHERE seq = ?", draft.run.priority, active.sequence)
+      if active.state == .ready { note(.ready) }
+      return SubmissionResult(.upgraded, runID: active.id)
+    case .follow:
+      return try follow(active, with: draft, now: now, actor: actor)
+    case .supersede:
+      try supersede(active, by: draft, now: now, actor: actor)
+      return SubmissionResult(.superseded, runID: draft.run.id, replacedID: active.id)
+    }
+  }
+
+  /// Runs once more after `active`, however often asked; the last payload wins.
+  private func follow(
+    _ active: Run, with draft: RunDraft, now: Timestamp, actor: String
+  ) throws(StoreError) -> SubmissionResult {
+    if let id = active.followUpID, let waiting = try run(id), waiting.state == .blocked {
+      try db.run(
+        "UPDATE payloads SET body = ?, content_type = ?, content_encoding = ? WHERE run_seq = ?",
+        draft.submission.payload.bytes, draft.submission.payload.contentType,
+        draft.submission.payload.contentEncoding, waiting.sequence)
+      return SubmissionResult(.requeued, runID: active.id, followUpID: id)
+    }
+    var draft = draft
+    draft.run.dedupKey = nil
+    draft.followsAnother = true
+    try insert(draft, now: now, actor: actor)
+    try db.run("UPDATE runs SET follow_up = ? WHERE seq = ?", draft.run.id, active.sequence)
+    return SubmissionResult(.requeued, runID: active.id, followUpID: draft.run.id)
+  }
+
+  /// The old run ends in the transaction that stores the new one, so that the key is free for it (fsm §3 rule 9).
+  private func supersede(_ old: Run, by draft: RunDraft, now: Timestamp, actor: String) throws(StoreError) {
+    var old = old
+    let reason = "superseded by \(draft.run.id)"
+    old.supersededBy = draft.run.id
+    let was = RunMark(old)
+    if var attempt = try newestAttempt(of: old), !attempt.state.isTerminal {
+      let state = attempt.state
+      if attempt.state != .stopping { attempt.state = .stopping }
+      if state.isClaimed {
+        try db.run(
+          "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
+          old.sequence, attempt.number, old.dispatch, now, reason)
+        note(.outbox)
+      } else {
+        try leaveStale(old, state)
+      }
+      attempt.state = .fatal
+      attempt.finishedAt = now
+      try save(attempt, of: old)
+    }
+    let steps: [RunStep] =
+      switch old.state {
+      case .running, .waiting: [RunStep(.cancelling, reason), RunStep(.superseded, reason)]
+      default: [RunStep(.superseded, reason)]
+      }
+    try db.run("UPDATE runs SET superseded_by = ? WHERE seq = ?", draft.run.id, old.sequence)
+    // A follow-up of the old run is what the new one replaces as well.
+    if let id = old.followUpID, var followUp = try run(id), !followUp.state.isTerminal {
+      try cancel(&followUp, reason: reason, now: now, actor: actor)
+    }
+    old.followUpID = nil
+    try move(&old, from: was, through: steps, now: now, actor: actor)
+    try insert(draft, now: now, actor: actor)
+    try db.run(
+      "UPDATE OR IGNORE dependencies SET prerequisite = ? WHERE prerequisite = ? AND satisfied = 0", draft.sequence(in: self),
+      old.sequence)
+  }
+}

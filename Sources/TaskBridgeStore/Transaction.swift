@@ -1,0 +1,95 @@
+package import TaskBridgeCore
+
+/// What a committed transaction left for others to do; the services wake up by it.
+package struct CommitEffects: OptionSet, Sendable {
+  package let rawValue: UInt8
+  package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  /// Runs became ready, or room became free for some.
+  package static let ready = CommitEffects(rawValue: 1)
+  /// A due time, lease or expiry changed.
+  package static let due = CommitEffects(rawValue: 2)
+  /// Control or dead-letter messages wait in the outbox.
+  package static let outbox = CommitEffects(rawValue: 4)
+  /// A dead letter was resolved: its mirror message is to be taken out.
+  package static let mirror = CommitEffects(rawValue: 8)
+}
+
+/// The writer's side of one open transaction. Every business step is an extension method of this type; it never
+/// leaves the closure it is given to.
+package final class Transaction {
+  let db: Connection
+  /// Changes of the counters, written once at the end of the batch.
+  private var deltas: [CountKey: Int] = [:]
+  package private(set) var effects: CommitEffects = []
+  /// By how many the runs that wait in the store grow with this transaction.
+  private(set) var backlogDelta = 0
+
+  init(db: Connection) { self.db = db }
+
+  struct CountKey: Hashable {
+    var task: TaskKey
+    var state: RunState
+  }
+
+  /// States whose runs wait in the store and nowhere else.
+  static let backlog: [RunState] = [.blocked, .scheduled, .ready, .paused]
+
+  func note(_ effect: CommitEffects) { effects.formUnion(effect) }
+
+  func count(_ task: TaskKey, _ state: RunState, _ delta: Int) {
+    deltas[CountKey(task: task, state: state), default: 0] += delta
+  }
+
+  /// Writes what was collected; the last thing before COMMIT.
+  func finish() throws(StoreError) {
+    for (key, delta) in deltas where delta != 0 {
+      if Self.backlog.contains(key.state) { backlogDelta += delta }
+      try db.run(
+        """
+        INSERT INTO counts (task, state, runs) VALUES (?1, ?2, ?3)
+          ON CONFLICT (task, state) DO UPDATE SET runs = runs + ?3
+        """, key.task, key.state, delta)
+    }
+    deltas.removeAll()
+  }
+
+  /// Whether the run is a dead letter that nobody has replayed or discarded.
+  package func isUnresolvedDeadLetter(_ id: RunID) throws(StoreError) -> Bool {
+    try db.integer(
+      """
+      SELECT count(*) FROM dead_letters d JOIN runs r ON r.seq = d.run_seq WHERE r.id = ? AND d.resolution IS NULL
+      """, id) > 0
+  }
+
+  /// Runs `body` so that a refusal in its middle leaves nothing of it behind.
+  package func refusable<T>(_ body: () throws(Refusal) -> T) throws(StoreError) -> Result<T, Problem> {
+    let before = deltas
+    try db.run("SAVEPOINT refusable")
+    do throws(Refusal) {
+      let value = try body()
+      try refusing { () throws(StoreError) in _ = try db.run("RELEASE refusable") }
+      return .success(value)
+    } catch {
+      switch error {
+      case .problem(let problem):
+        try db.run("ROLLBACK TO refusable")
+        try db.run("RELEASE refusable")
+        deltas = before
+        return .failure(problem)
+      case .store(let error): throw error
+      }
+    }
+  }
+}
+
+/// Why a business step stopped: the caller's wish can't be had, or the store failed.
+package enum Refusal: Error {
+  case problem(Problem)
+  case store(StoreError)
+}
+
+/// Turns a store failure into a ``Refusal``, for steps that can fail both ways.
+func refusing<T>(_ body: () throws(StoreError) -> T) throws(Refusal) -> T {
+  do { return try body() } catch { throw .store(error) }
+}

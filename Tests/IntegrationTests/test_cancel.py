@@ -1,0 +1,160 @@
+"""Cancelling: waiting, in the broker, running."""
+
+import json
+
+import pytest
+
+LATER = {"delay_seconds": 3600}
+
+
+def cancel(api, run, expect=200):
+    answer = api.post(f"/v1/runs/{run['id']}/cancel", {"reason": "no longer wanted"})
+    assert answer.status == expect, answer
+    return answer
+
+
+@pytest.mark.parametrize("waiting", ["scheduled", "blocked"])
+def test_a_waiting_run_is_cancelled_at_once(api, task, waiting):
+    first = api.submit_run(task, 1, dedup_key="k", **LATER)
+    run = first if waiting == "scheduled" else api.submit_run(task, 1, depends_on=[first["id"]])
+
+    cancel(api, run)
+
+    ended = api.run(run["id"])
+    assert ended["state"] == "cancelled" and ended["finished_at"]
+    assert api.audit(run["id"])[-1]["reason"] == "no longer wanted"
+    if waiting == "scheduled":
+        assert api.submit(task, 1, dedup_key="k", **LATER)["outcome"] == "inserted"
+
+
+def test_cancelling_twice_is_the_same_answer_and_one_row(api, task):
+    run = api.submit_run(task, 1, **LATER)
+    cancel(api, run)
+    rows = len(api.audit(run["id"]))
+
+    cancel(api, run)
+
+    assert len(api.audit(run["id"])) == rows
+
+
+def test_the_message_of_a_cancelled_run_is_answered_abort(api, worker, task):
+    run = api.submit_run(task, 1)
+    api.wait_state(run["id"], "launched")
+
+    cancel(api, run)
+    held = worker.next(task)
+    verdict = worker.report(held, "running", claim="c")
+    end = worker.report(held, "completed", result=1)
+    held.ack()
+
+    assert api.run(run["id"])["state"] == "cancelled"
+    assert (verdict["verdict"], verdict["code"], verdict["action"]) == ("abort", "terminal_run", "stop")
+    assert end["verdict"] == "abort" and end["action"] == "stop"
+    assert api.run(run["id"])["result"] is None
+
+
+def test_a_running_run_is_told_twice_and_ends_by_the_workers_answer(api, worker, task):
+    queue = worker.bound_queue("taskbridge.control", f"cancel.{task}")
+    run = api.submit_run(task, 1)
+    held = worker.next(task)
+    worker.report(held, "running")
+
+    cancel(api, run)
+    control = worker.take(queue)
+    beat = worker.report(held, "heartbeat")
+    end = worker.report(held, "cancelled")
+    held.ack()
+
+    assert run["id"] in control.body.decode() + json.dumps(control.headers) + str(control.properties)
+    assert held.token.rsplit(".", 1)[1] not in control.body.decode()
+    assert (beat["action"], beat["run_state"], beat["attempt_state"]) == ("stop", "cancelling", "stopping")
+    assert (end["code"], end["run_state"], end["attempt_state"]) == ("applied", "cancelled", "fatal")
+    states = [row["new_state"] for row in api.audit(run["id"])]
+    assert states[-3:] == ["running", "cancelling", "cancelled"]
+
+
+def test_any_end_but_completed_is_the_answer_to_a_cancel(api, worker, task):
+    run = api.submit_run(task, 1)
+    held = worker.next(task)
+    worker.report(held, "running")
+    cancel(api, run)
+
+    end = worker.report(held, "failed", error={"type": "Interrupted", "message": "told to stop"})
+    held.ack()
+
+    assert (end["code"], end["run_state"], end["attempt_state"]) == ("applied", "cancelled", "fatal")
+    assert api.get("/v1/dead-letters", task=task).json["items"] == []
+
+
+def test_a_worker_that_finished_first_is_believed(api, worker, task):
+    run = api.submit_run(task, 1)
+    held = worker.next(task)
+    worker.report(held, "running")
+    cancel(api, run)
+
+    end = worker.report(held, "completed", result="done anyway")
+    held.ack()
+
+    assert (end["code"], end["run_state"]) == ("applied", "completed")
+
+
+def test_without_an_answer_the_lease_decides(api, worker, task):
+    run = api.submit_run(task, 1, lease_seconds=1)
+    held = worker.next(task)
+    worker.report(held, "running")
+    held.ack()
+
+    cancel(api, run)
+
+    api.wait_state(run["id"], "cancelled", seconds=30)
+    assert api.attempts(run["id"])[0]["state"] == "fatal"
+    assert worker.report(held, "completed")["verdict"] == "abort"
+
+
+def test_a_heartbeat_does_not_keep_a_cancelled_run_alive(api, worker, task):
+    run = api.submit_run(task, 1, lease_seconds=2)
+    held = worker.next(task)
+    worker.report(held, "running")
+    cancel(api, run)
+    before = api.attempts(run["id"])[0]["report_by"]
+
+    worker.report(held, "heartbeat", next_report_seconds=1000)
+    held.ack()
+
+    assert api.attempts(run["id"])[0]["report_by"] <= before
+    api.wait_state(run["id"], "cancelled", seconds=30)
+
+
+def test_a_run_that_ended_otherwise_cannot_be_cancelled(api, worker, task):
+    run = api.submit_run(task, 1)
+    worker.work(task)
+
+    answer = cancel(api, run, expect=409)
+
+    assert answer.code == "terminal_run"
+    assert "completed" in answer.json["detail"]
+
+
+def test_a_retry_that_waits_can_be_cancelled(api, worker, task):
+    run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 3600, "max_seconds": 3600})
+    worker.work(task, "failed", error={"type": "T", "message": "m"})
+
+    cancel(api, run)
+
+    assert api.run(run["id"])["state"] == "cancelled"
+
+
+def test_a_live_run_cannot_be_replayed(api, task):
+    run = api.submit_run(task, 1, **LATER)
+
+    assert api.post(f"/v1/runs/{run['id']}/retry").status == 409
+
+
+def test_a_cancelled_run_can_be_replayed(api, worker, task):
+    run = api.submit_run(task, 1, **LATER)
+    cancel(api, run)
+
+    assert api.post(f"/v1/runs/{run['id']}/retry").status == 200
+
+    assert worker.work(task)[0].run_id == run["id"]
+    assert api.run(run["id"])["replays"] == 1
