@@ -75,7 +75,10 @@ let package = Package(
     .testTarget(name: "CoreTests", dependencies: ["TaskBridgeCore"], swiftSettings: strict),
     .testTarget(
       name: "StoreTests",
-      dependencies: ["TaskBridgeStore", "TaskBridgeCore"],
+      dependencies: [
+        "TaskBridgeStore", "TaskBridgeCore", .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "AMQPClientTests",

@@ -48,9 +48,8 @@ public final class AMQPConnection: Sendable {
     let line = ConnectionLine()
     let opened = Answer<AMQPHandle.Server>()
     let timeouts = configuration.timeouts
-    // A step may take as long as the configuration allows it, and a little longer than the library's own deadline.
-    let limit = max(timeouts.call, max(timeouts.connect, timeouts.login) + .seconds(1))
-    let guarded = SocketGuard(limit: limit) {
+    // While connecting, a call may take as long as the configuration allows, and the library's own deadline comes first.
+    let guarded = SocketGuard(limit: max(timeouts.call, max(timeouts.connect, timeouts.login) + .seconds(1))) {
       // Name resolution has no deadline and no socket to shut down: then nobody waits for the thread any longer.
       opened.fulfil(.failure(AMQPError(.timeout, "no connection to \(endpoint) in time")))
     }
@@ -63,6 +62,7 @@ public final class AMQPConnection: Sendable {
         do throws(AMQPError) {
           let handle = try AMQPHandle(configuration, endpoint: endpoint, guarded: guarded)
           server = handle.server
+          guarded.setLimit(timeouts.call)
           loop = FrameLoop(
             handle: handle, guarded: guarded, line: line, timeouts: timeouts,
             bodyBytesMax: max(bodyBytesMax, ContentAssembly.keptBytesMax), logger: logger)

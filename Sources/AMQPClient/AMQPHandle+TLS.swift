@@ -68,7 +68,6 @@ private func readable(_ path: String, _ option: String) throws(AMQPError) -> Str
 func connectError(
   _ status: Int32, _ endpoint: AMQPConfiguration.Endpoint, _ tls: AMQPConfiguration.TLS?
 ) -> AMQPError {
-  let systemError = errno
   switch status {
   case AMQP_STATUS_HOSTNAME_RESOLUTION_FAILED.rawValue:
     return AMQPError(.connectFailed, code: Int(status), "the host name \"\(endpoint.host)\" cannot be resolved")
@@ -85,9 +84,12 @@ func connectError(
   case AMQP_STATUS_SSL_CONNECTION_FAILED.rawValue, AMQP_STATUS_SSL_ERROR.rawValue:
     return AMQPError(
       .tlsFailed, code: Int(status), "no TLS session with \(endpoint): is it a TLS port, and TLS 1.2 or newer?")
+  case AMQP_STATUS_SOCKET_ERROR.rawValue:
+    // The library does not keep the system's reason.
+    return AMQPError(
+      .connectFailed, code: Int(status), "no connection to \(endpoint): refused or unreachable; is the broker running?")
   default:
-    let reason = status == AMQP_STATUS_SOCKET_ERROR.rawValue ? String(cString: strerror(systemError)) : libraryText(status)
-    return AMQPError(.connectFailed, code: Int(status), "no connection to \(endpoint): \(reason)")
+    return AMQPError(.connectFailed, code: Int(status), "no connection to \(endpoint): \(libraryText(status))")
   }
 }
 

@@ -8,9 +8,14 @@ extension FrameLoop {
   func deliver(_ delivery: AMQPDelivery, to consumer: ConsumerEntry?) throws(AMQPError) {
     guard let consumer else { return try send(ledger.reject(delivery.deliveryTag, requeue: true)) }
     consumer.batch.append(delivery)
-    guard !consumer.needsAcknowledgement, consumer.batch.count % 1024 == 0 else { return }
-    guard consumer.batch.count + consumer.deliveries.count > Self.unacknowledgedBufferedMax else { return }
+  }
+
+  /// Gives a consumer what has gathered.
+  func flush(_ consumer: ConsumerEntry) {
+    guard !consumer.batch.isEmpty else { return }
+    consumer.deliveries.append(consumer.batch)
     consumer.batch = []
+    guard !consumer.needsAcknowledgement, consumer.deliveries.count > Self.unacknowledgedBufferedMax else { return }
     consumer.deliveries.finish(
       AMQPError(
         .overflow,

@@ -57,6 +57,7 @@ extension FrameLoop {
       line.stateContinuation.yield(.blocked(reason: reason))
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
       isBlocked = false
+      pending?.deadline = MonotonicClock.now(plus: timeouts.request)
       line.mailbox.setBlocked(false)
       line.stateContinuation.yield(.unblocked)
     default:
@@ -101,6 +102,9 @@ extension FrameLoop {
 
   /// Answers to requests.
   private func dispatchReply(_ id: amqp_method_number_t) throws(AMQPError) {
+    guard let pending, pending.awaits(id) else {
+      throw violation("method \(hexadecimal(id)), which nobody asked for")
+    }
     switch id {
     case AMQP_CHANNEL_OPEN_OK_METHOD:
       isChannelOpen = true

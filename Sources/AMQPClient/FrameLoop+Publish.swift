@@ -24,14 +24,28 @@ extension FrameLoop {
     let taken = line.mailbox.takePublishes(limit: room)
     var count = 0
     for publishes in taken { count += publishes.messages.count }
-    try corked(count > 1) { () throws(AMQPError) in
-      for publishes in taken {
-        for (id, message) in publishes.messages {
-          try send(message, to: publishes.result.map(PublishDestination.promise) ?? .outcomes(id: id))
+    try corked(count > 1) { () throws(AMQPError) in try send(taken) }
+    return count > 0
+  }
+
+  private func send(_ taken: [Mailbox.Publishes]) throws(AMQPError) {
+    var failure: AMQPError?
+    for publishes in taken {
+      for (id, message) in publishes.messages {
+        let destination = publishes.result.map(PublishDestination.promise) ?? .outcomes(id: id)
+        if let failure {
+          // Taken, but behind the one that broke the connection.
+          report(.unknown(failure), to: destination)
+          continue
+        }
+        do throws(AMQPError) {
+          try send(message, to: destination)
+        } catch {
+          failure = error
         }
       }
     }
-    return count > 0
+    if let failure { throw failure }
   }
 
   private func send(_ message: AMQPMessage, to destination: PublishDestination) throws(AMQPError) {

@@ -149,3 +149,23 @@ extension FrameLoop {
     }
   }
 }
+
+extension FrameLoop.Pending {
+  /// Whether this method answers the request.
+  func awaits(_ id: amqp_method_number_t) -> Bool {
+    switch command.request {
+    case .openChannel: id == AMQP_CHANNEL_OPEN_OK_METHOD
+    case .selectConfirms: id == AMQP_CONFIRM_SELECT_OK_METHOD
+    case .declareExchange: id == AMQP_EXCHANGE_DECLARE_OK_METHOD
+    case .declareQueue: id == AMQP_QUEUE_DECLARE_OK_METHOD
+    case .bindQueue: id == AMQP_QUEUE_BIND_OK_METHOD
+    case .unbindQueue: id == AMQP_QUEUE_UNBIND_OK_METHOD
+    case .purgeQueue: id == AMQP_QUEUE_PURGE_OK_METHOD
+    case .deleteQueue: id == AMQP_QUEUE_DELETE_OK_METHOD
+    case .deleteExchange: id == AMQP_EXCHANGE_DELETE_OK_METHOD
+    case .get: id == AMQP_BASIC_GET_EMPTY_METHOD
+    case .consume: id == (isSecondStep ? AMQP_BASIC_CONSUME_OK_METHOD : AMQP_BASIC_QOS_OK_METHOD)
+    case .cancelConsumer: id == AMQP_BASIC_CANCEL_OK_METHOD
+    }
+  }
+}

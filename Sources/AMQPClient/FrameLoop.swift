@@ -148,10 +148,7 @@ final class FrameLoop {
 
   /// Gives the tasks what has gathered: one wake-up for each, however many messages.
   func flush() {
-    for consumer in consumers where !consumer.batch.isEmpty {
-      consumer.deliveries.append(consumer.batch)
-      consumer.batch = []
-    }
+    for consumer in consumers { flush(consumer) }
     if !outcomes.isEmpty {
       line.outcomes.append(outcomes)
       outcomes = []

@@ -11,20 +11,23 @@ final class SocketGuard: Sendable {
   /// Of the call in progress; 0 while the thread is outside the library.
   private let deadline = Atomic<UInt64>(0)
   private let fileDescriptor = Mutex<Int32>(-1)
-  private let limitNanoseconds: UInt64
+  private let limitNanoseconds: Atomic<UInt64>
   private let expired = Atomic<Bool>(false)
   private let onExpiry: @Sendable () -> Void
 
   init(limit: Duration, onExpiry: @escaping @Sendable () -> Void = {}) {
-    limitNanoseconds = limit.nanoseconds
+    limitNanoseconds = Atomic(limit.nanoseconds)
     self.onExpiry = onExpiry
   }
 
   var hasExpired: Bool { expired.load(ordering: .relaxed) }
 
+  /// For the calls from now on.
+  func setLimit(_ limit: Duration) { limitNanoseconds.store(limit.nanoseconds, ordering: .relaxed) }
+
   /// The thread begins a call, or the next one.
   func touch() {
-    deadline.store(MonotonicClock.now() + limitNanoseconds, ordering: .relaxed)
+    deadline.store(MonotonicClock.now() + limitNanoseconds.load(ordering: .relaxed), ordering: .relaxed)
   }
 
   /// The thread is outside the library.

@@ -53,7 +53,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
       try await client.client().list("/v1/dead-letters", query, page, printer: client.printer, table: table) { table, item in
         let run = item["run"] ?? item
         table.add(
-          run["id"]?.text, run["task"]?.text, item["reason"]?.text, item["dead_at"]?.text, run["attempt"]?.text,
+          run["id"]?.text, run["task"]?.text, item["reason"]?.text, item["dead_at"]?.text, item["attempt"]?.text,
           item["replays"]?.text, item["fingerprint"]?.text, RunView.errorText(run["last_error"]))
       }
     }
@@ -73,14 +73,8 @@ struct DeadLettersCommand: AsyncParsableCommand {
       ) { table, item in
         table.add(
           item["fingerprint"]?.text, item["task"]?.text, item["count"]?.text,
-          (item["first_seen"] ?? item["first_seen_at"])?.text, (item["last_seen"] ?? item["last_seen_at"])?.text,
-          sample(item["sample"]))
+          item["first_seen"]?.text, item["last_seen"]?.text, RunView.errorText(item["sample"]))
       }
-    }
-
-    private func sample(_ sample: JSONSlice?) -> String? {
-      guard let sample else { return nil }
-      return RunView.errorText(sample["last_error"]) ?? sample["message"]?.text ?? sample.text
     }
   }
 

@@ -24,9 +24,8 @@ struct HealthcheckCommand: AsyncParsableCommand {
   /// Why a bridge is not ready, in one line.
   static func reason(_ answer: BridgeClient.Answer) -> String {
     let json = answer.json
-    let text =
-      json["detail"]?.text ?? json["reason"]?.text ?? json["status"]?.text
-      ?? String(decoding: answer.body.prefix(200), as: UTF8.self)
-    return Escaping.visible(text)
+    let reasons = (json["reasons"]?.elements ?? []).compactMap(\.text).joined(separator: ", ")
+    if !reasons.isEmpty { return Escaping.visible(reasons) }
+    return Escaping.visible(json["detail"]?.text ?? String(decoding: answer.body.prefix(200), as: UTF8.self))
   }
 }

@@ -28,9 +28,7 @@ struct ShowCommand: AsyncParsableCommand {
     if errors {
       return try await list(bridge, "errors", Table("ATTEMPT", "AT", "TYPE", "MESSAGE~")) { table, item in
         let error = item["error"] ?? item
-        table.add(
-          (item["attempt"] ?? item["number"])?.text, (item["at"] ?? item["finished_at"])?.text, error["type"]?.text,
-          error["message"]?.text)
+        table.add(item["attempt"]?.text, item["at"]?.text, error["type"]?.text, error["message"]?.text)
       }
     }
     if dependencies {

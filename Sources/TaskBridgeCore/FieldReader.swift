@@ -1,7 +1,7 @@
 /// Reads the value of one field by the rule for it, and keeps what is wrong.
 ///
-/// Every reading function answers `nil` for `null` (the field has its default then) and for a value that is not allowed,
-/// which is a fault.
+/// Every reading function answers `nil` for `null` (the field has its default then) and for a value that is not
+/// allowed, which is a fault.
 struct FieldReader {
   /// Where the field stands; made into a pointer only when there is a fault.
   enum Place {

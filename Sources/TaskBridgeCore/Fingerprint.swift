@@ -13,7 +13,7 @@ public func fingerprint(task: TaskKey, errorType: String?, message: String?) -> 
   }
 }
 
-/// The message as bytes, with one `#` for each number, id and quoted part and one space for each stretch of white space.
+/// The message as bytes, with one `#` per number, id and quoted part and one space per stretch of white space.
 ///
 /// Only the first 4,096 bytes count.
 func fingerprintPattern(of message: String) -> [UInt8] {

@@ -78,8 +78,8 @@ extension RunID: CustomStringConvertible {
 
 /// Makes UUIDv7 run ids that strictly increase, within a millisecond and when the clock steps back too.
 ///
-/// Within a millisecond the 74 random bits are counted up by a random step: ids stay hard to guess and the counter can't
-/// run over in practice; if it does, the id's time moves on by a millisecond.
+/// Within a millisecond the 74 random bits are counted up by a random step: ids stay hard to guess, and the counter
+/// can't run over in practice; if it does, the id's time moves on by a millisecond.
 public struct RunIDGenerator: Sendable {
   private var milliseconds: UInt64 = 0
   private var upper: UInt64 = 0

@@ -53,8 +53,6 @@ struct JSONParser {
     skipWhiteSpace()
   }
 
-  var isAtEnd: Bool { at == bytes.count }
-
   /// Nothing but white space may be left.
   func end() throws(JSONError) {
     if at < bytes.count { throw failure(.trailing, at) }
@@ -369,7 +367,6 @@ extension JSONParser {
   }
 
   private func isDigit(_ byte: UInt8) -> Bool { byte >= 48 && byte <= 57 }
-
   private func isWhiteSpace(_ byte: UInt8) -> Bool { byte == 32 || byte == 10 || byte == 13 || byte == 9 }
 
   private mutating func skipWhiteSpace() {

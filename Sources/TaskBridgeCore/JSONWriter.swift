@@ -267,7 +267,7 @@ extension TaskKey: JSONWritable {
 }
 
 extension Double {
-  /// A finite number as ECMAScript writes it (RFC 8785): shortest digits that read back the same, `1e+21` from there on.
+  /// A finite number as ECMAScript writes it (RFC 8785): shortest digits that read back the same.
   var jsonText: String {
     if self == 0 { return "0" }
     let (digits, point) = magnitude.shortestDigits

@@ -128,7 +128,7 @@ extension SubmissionDraft {
     } else if let key = submission.idempotencyKey, key != header {
       fault(
         pointer,
-        "the header Idempotency-Key is \(header.quotedForError), the field idempotency_key \(key.quotedForError); give one"
+        "Idempotency-Key is \(header.quotedForError), idempotency_key is \(key.quotedForError); give one"
       )
     } else {
       setIdempotencyKey(header)

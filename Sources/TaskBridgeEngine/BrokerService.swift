@@ -64,10 +64,11 @@ struct BrokerService: Service {
   /// What no reconnect can mend.
   private func fatal(_ error: (any Error)?) -> StartError? {
     if let error = error as? StartError { return error }
-    if let error = error as? StoreError, !error.isRetriable {
-      return StartError(message: error.message, exitCode: 5)
+    guard let error = error as? StoreError else { return nil }
+    switch error.kind {
+    case .damaged, .unusable, .fatalIO, .newer, .closed, .inUse: return StartError(message: error.message, exitCode: 5)
+    case .busy, .full, .tooExpensive, .other: return nil
     }
-    return nil
   }
 
   /// Read anew at each connect: a password file may have changed.

@@ -52,16 +52,21 @@ struct BrokerSession: Sendable {
 
   /// Works until a connection ends (throws why) or the process is asked to stop (returns).
   func run() async throws {
+    let end = await end()
+    await close()
+    try end.get()
+  }
+
+  private func end() async -> Result<Void, any Error> {
     do {
       try await lock()
       let incarnation = try await identify()
       try await topology.declareFixed()
       try await work(incarnation: incarnation)
+      return .success(())
     } catch {
-      await close()
-      throw error
+      return .failure(error)
     }
-    await close()
   }
 
   private func close() async {
@@ -74,7 +79,8 @@ struct BrokerSession: Sendable {
   private func lock() async throws {
     let name = bridge.names.lock(bridge.store.identity.storeID)
     let end = bridge.clock.uptimeSeconds() + Self.lockSecondsMax
-    while try await !holdsLock(name) {
+    var isHeld = try await takeLock(name)
+    while !isHeld {
       guard bridge.clock.uptimeSeconds() < end else {
         throw StartError(
           message:
@@ -82,17 +88,18 @@ struct BrokerSession: Sendable {
           exitCode: 5)
       }
       try await Task.sleep(for: .seconds(1))
+      isHeld = try await takeLock(name)
     }
   }
 
   /// - Returns: false while another connection holds it.
-  private func holdsLock(_ name: String) async throws(AMQPError) -> Bool {
+  private func takeLock(_ name: String) async throws -> Bool {
     do {
       _ = try await publish.declareQueue(name, durable: false, exclusive: true, autoDelete: true, passive: false)
       return true
     } catch {
-      guard error.code == AMQPError.resourceLocked else { throw error }
-      return false
+      if error.code == AMQPError.resourceLocked { return false }
+      throw error
     }
   }
 

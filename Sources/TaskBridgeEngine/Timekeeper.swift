@@ -26,7 +26,14 @@ struct Timekeeper: Sendable {
         try await grantGrace()
         offset = wallOffset()
       }
-      let wait = try await runOnce()
+      let wait: Double
+      do {
+        wait = try await runOnce()
+      } catch let error as StoreError where error.kind == .other {
+        // One sweep that the store refuses must not stop the clock for all others.
+        bridge.logger.error("a sweep failed", metadata: ["error": "\(error)"])
+        wait = 1
+      }
       last = bridge.clock.uptimeSeconds()
       await bridge.due.wait(atMost: wait)
     }

@@ -23,8 +23,8 @@ enum HTTPLimits {
   /// A request must have been read within so long after its head.
   static let readSeconds: Int64 = 60
   /// After a refused body: how long and how much is still read, so that the answer arrives before the reset.
-  static let lingerSeconds: Int64 = 1
-  static let lingerBytesMax = 1_048_576
+  static let lingerSeconds: Int64 = 2
+  static let lingerBytesMax = 16 * 1_048_576
   /// Connections in the kernel's queue.
   static let backlog = 1_024
   /// Open connections; above, the longest idle one is closed for each new one.

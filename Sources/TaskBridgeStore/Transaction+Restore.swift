@@ -42,7 +42,7 @@ extension Transaction {
         QueueFacts(
           name: name, task: task,
           expected: try db.integer(
-            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state = 'launched'", task),
+            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state IN ('queued', 'launched') AND state = 'launched'", task),
           stale: stale,
           unknown: try db.integer(
             """
@@ -68,7 +68,7 @@ extension Transaction {
     let launched = try db.all(
       """
       SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
-        WHERE r.task = ? AND r.state = 'launched' AND r.launched_at <= ? ORDER BY r.launched_at LIMIT ?
+        WHERE r.task = ? AND r.state IN ('queued', 'launched') AND r.state = 'launched' AND r.launched_at <= ? ORDER BY r.launched_at LIMIT ?
       """, task, confirmedBefore ?? Timestamp(milliseconds: .max), limit
     ) { row throws(StoreError) in try Run(row: row) }
     for run in launched { try takeBack(run, reason: reason, now: now) }
@@ -102,7 +102,7 @@ extension Transaction {
     let orphans = try db.all(
       """
       SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
-        WHERE r.task = ? AND r.state = 'launched' AND r.launched_at < ? ORDER BY r.launched_at LIMIT ?
+        WHERE r.task = ? AND r.state IN ('queued', 'launched') AND r.state = 'launched' AND r.launched_at < ? ORDER BY r.launched_at LIMIT ?
       """, task, confirmedBefore, limit
     ) { row throws(StoreError) in try Run(row: row) }
     for var run in orphans {

@@ -1,4 +1,3 @@
-import AMQPClient
 import Glibc
 import Synchronization
 import Testing
@@ -122,18 +121,15 @@ final class FakeSession: Sendable {
   /// Ends our direction; the client reads the end of the stream.
   func hangUp() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-  /// Neither reads nor writes until the client has closed the connection.
-  func waitForHangUp() throws {
-    var poller = pollfd(fd: descriptor, events: Int16(POLLRDHUP), revents: 0)
-    guard poll(&poller, 1, 15_000) > 0 else { throw FakePeer.Failure(description: "the client did not hang up") }
-  }
 
   // MARK: Bytes
 
   func write(_ bytes: [UInt8]) throws {
     var sent = 0
     while sent < bytes.count {
-      let count = bytes[sent...].withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+      let count = bytes[sent...].withUnsafeBytes {
+        Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
       guard count > 0 else { throw Ended() }
       sent += count
     }
@@ -191,15 +187,16 @@ final class FakeSession: Sendable {
 
   /// Reads until the client goes.
   func drain() {
-    while (try? readFrame()) != nil {}
+    var bytes = [UInt8](repeating: 0, count: 65_536)
+    while recv(descriptor, &bytes, bytes.count, 0) > 0 {}
   }
 
-  func send(_ type: UInt8, channel: UInt16, _ payload: [UInt8]) throws {
+  func sendFrame(_ type: UInt8, channel: UInt16, _ payload: [UInt8]) throws {
     try write([type] + Wire.u16(channel) + Wire.u32(UInt32(payload.count)) + payload + [0xCE])
   }
 
   func send(_ method: UInt32, channel: UInt16 = 1, _ arguments: [UInt8] = []) throws {
-    try send(1, channel: channel, Wire.u32(method) + arguments)
+    try sendFrame(1, channel: channel, Wire.u32(method) + arguments)
   }
 
   // MARK: Conversations
@@ -259,10 +256,10 @@ final class FakeSession: Sendable {
     let flags: UInt16 = (headers == nil ? 0 : 1 << 13) | (messageID == nil ? 0 : 1 << 7)
     let properties = (headers.map(Wire.table) ?? []) + (messageID.map(Wire.shortString) ?? [])
     let size = claimedBytes ?? UInt64(body.count)
-    try send(2, channel: 1, Wire.u16(60) + Wire.u16(0) + Wire.u64(size) + Wire.u16(flags) + properties)
+    try sendFrame(2, channel: 1, Wire.u16(60) + Wire.u16(0) + Wire.u64(size) + Wire.u16(flags) + properties)
     var rest = body[...]
     while !rest.isEmpty {
-      try send(3, channel: 1, Array(rest.prefix(100_000)))
+      try sendFrame(3, channel: 1, [UInt8](rest.prefix(100_000)))
       rest = rest.dropFirst(100_000)
     }
   }
@@ -275,6 +272,29 @@ final class FakeSession: Sendable {
     }
     try send(Method.closeOK, channel: 0)
     drain()
+  }
+}
+
+/// Holds a script until the test lets it go on.
+final class Gate: Sendable {
+  private let descriptors: (Int32, Int32)
+
+  init() {
+    var both: [Int32] = [-1, -1]
+    pipe(&both)
+    descriptors = (both[0], both[1])
+  }
+
+  deinit {
+    close(descriptors.0)
+    close(descriptors.1)
+  }
+
+  func open() { _ = Glibc.write(descriptors.1, [1], 1) }
+
+  func wait() throws {
+    var poller = pollfd(fd: descriptors.0, events: Int16(POLLIN), revents: 0)
+    guard poll(&poller, 1, 15_000) > 0 else { throw FakePeer.Failure(description: "nobody opened the gate") }
   }
 }
 

@@ -150,11 +150,10 @@ import Testing
   }
 
   @Test func ofTheOutputTheEndIsKept() throws {
-    let long = String(repeating: "é", count: 10_000_000 / 2) + "\u{1B}[31mend"
+    let long = String(repeating: "é", count: 5_000_000) + "\\u001b[31mend"
+    let full = String(repeating: "e", count: 10_000)
 
-    let report = try parse(
-      "{\"stdout\":\"\(long.map { $0 == "\u{1B}" ? "\\u001b" : String($0) }.joined())\",\"stderr\":\"\(String(repeating: "e", count: 10_000))\"}"
-    )
+    let report = try parse("{\"stdout\":\"\(long)\",\"stderr\":\"\(full)\"}")
 
     #expect(report.stdout?.unicodeScalars.count == 10_000)
     #expect(report.stdout?.hasSuffix("\u{1B}[31mend") == true)

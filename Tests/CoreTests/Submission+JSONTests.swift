@@ -21,7 +21,8 @@ import Testing
         #"""
         {"task":"a.b","payload":1,"content_type":"application/vnd.x+json","priority":7,"run_at":"2026-11-20T23:39:00Z",
         "expires_at":"2027-01-01T00:00:00+01:00","ttl_seconds":9.5,"ttl_from":"first_attempt","dedup_key":"$payload",
-        "on_duplicate":"supersede","idempotency_key":"i","depends_on":["\#(id)","\#(id)"],"on_dependency_failure":"ignore",
+        "on_duplicate":"supersede","idempotency_key":"i",
+        "depends_on":["\#(id)","\#(id)"],"on_dependency_failure":"ignore",
         "parent_id":"\#(id)","fail_fast":false,"max_attempts":9,"max_lost":0,"timeout_seconds":1.5,
         "retry":{"strategy":"linear","initial_seconds":2,"delays_seconds":[1,2]},"lease_seconds":30,"group":"g",
         "tags":{"k":"v","e":""},"name":"n","workflow_id":"w","template":"t","array":"x","array_index":3,
@@ -251,7 +252,8 @@ import Testing
       body: bytes(
         ##"""
         {"supersedes_workflow_id":"w1","runs":[{"payload": [ 1 ]},
-          {"task":"b","payload":{"payload":2},"priority":null,"delay_seconds":5,"tags":{"x":"own"},"depends_on":["#0"]}],
+          {"task":"b","payload":{"payload":2},"priority":null,"delay_seconds":5,
+           "tags":{"x":"own"},"depends_on":["#0"]}],
          "defaults":{"task":"a","priority":9,"run_at":"2026-11-20T23:39:00Z","tags":{"x":"1","payload":"2"}}}
         """##))
 

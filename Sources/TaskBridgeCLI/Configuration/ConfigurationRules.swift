@@ -49,15 +49,16 @@ enum ConfigurationRules {
         warnings.append("\(key): '\(Escaping.visible(path))' can be read by others (mode \(FileMode.text(mode))): chmod 600 it")
       }
     }
-    if let path = effective.file, case .file? = effective.origins["amqp_url"], let mode = FileMode.of(path), mode & 0o077 != 0,
-      configuration.amqpURL.contains("@")
-    {
-      warnings.append(
-        "'\(Escaping.visible(path))' has an amqp_url with a user and can be read by others (mode \(FileMode.text(mode))): chmod 600 it or use amqp_password_file"
-      )
-    }
     do throws(AMQPError) {
       let broker = try AMQPConfiguration(url: configuration.amqpURL)
+      // The broker's own first password is no secret.
+      if broker.password != "guest", let path = effective.file, case .file? = effective.origins["amqp_url"],
+        let mode = FileMode.of(path), mode & 0o077 != 0
+      {
+        warnings.append(
+          "'\(Escaping.visible(path))' has a password in amqp_url and can be read by others (mode \(FileMode.text(mode))): chmod 600 it or use amqp_password_file"
+        )
+      }
       if broker.tls == nil, !broker.isLoopback {
         warnings.append("the connection to \(broker.redacted) is not encrypted: use amqps://")
       }

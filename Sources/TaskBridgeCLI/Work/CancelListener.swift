@@ -36,8 +36,8 @@ struct CancelListener: Sendable {
   }
 
   private func take(_ delivery: AMQPDelivery) {
-    guard let run = delivery.properties.headers["tb-run-id"]?.stringValue ?? JSONSlice(delivery.body)["run_id"]?.string
-    else { return }
-    ledger.stop(runID: run)
+    let headers = delivery.properties.headers
+    guard let run = headers["tb-run-id"]?.stringValue ?? JSONSlice(delivery.body)["run_id"]?.string else { return }
+    ledger.stop(runID: run, attempt: headers["tb-attempt"]?.intValue.flatMap { Int(exactly: $0) })
   }
 }

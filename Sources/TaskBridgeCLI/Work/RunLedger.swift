@@ -16,6 +16,7 @@ final class RunLedger: Sendable {
 
   private struct Active {
     var runID: String
+    var attempt: Int
     var command: ExecutedCommand?
     var isAccepted = false
   }
@@ -56,7 +57,7 @@ final class RunLedger: Sendable {
         state.held.append(Held(token: message.token, tag: tag, connection: connection))
         return (.known, balance(&state))
       }
-      state.active[message.token] = Active(runID: message.runID)
+      state.active[message.token] = Active(runID: message.runID, attempt: message.attempt)
       return (.new(claim: state.openClaims[message.token] ?? newClaim), [])
     }
     settle(due)
@@ -67,7 +68,8 @@ final class RunLedger: Sendable {
   func accepted(_ message: RunMessage, tag: UInt64, connection: AMQPConnection, command: ExecutedCommand) {
     let due = state.withLock { state in
       state.openClaims[message.token] = nil
-      state.active[message.token] = Active(runID: message.runID, command: command, isAccepted: true)
+      state.active[message.token] = Active(
+        runID: message.runID, attempt: message.attempt, command: command, isAccepted: true)
       if !state.held.contains(where: { $0.token == message.token }) {
         state.held.append(Held(token: message.token, tag: tag, connection: connection))
       }
@@ -122,8 +124,12 @@ final class RunLedger: Sendable {
   var runningCount: Int { state.withLock { $0.active.values.count { $0.isAccepted } } }
 
   /// Tells the command of a run to stop.
-  func stop(runID: String) {
-    for active in state.withLock({ Array($0.active.values) }) where active.runID == runID { active.command?.stop() }
+  /// - Parameter attempt: only this attempt; nil means any.
+  func stop(runID: String, attempt: Int?) {
+    for active in state.withLock({ Array($0.active.values) })
+    where active.runID == runID && (attempt ?? active.attempt) == active.attempt {
+      active.command?.stop()
+    }
   }
 
   /// Ends every command at once.

@@ -1,0 +1,83 @@
+import Foundation
+import TaskBridgeEngine
+
+/// What can be seen without a bridge and without a broker.
+enum LocalChecks {
+  /// Enough for connections, store, clients and children.
+  static let descriptorsMin: UInt = 256
+  /// From this SQLite version on a second writer beside a checkpoint cannot damage the file.
+  static let sqliteWithoutResetBug = [3, 51, 3]
+
+  static func run(_ effective: ConfigurationLoader.Effective) -> [DoctorCheck] {
+    var checks = [DoctorCheck.ok("configuration", effective.file.map { "file '\($0)'" } ?? "no file, defaults and environment")]
+    checks += effective.warnings.map { .warning("configuration", $0, nil) }
+    checks += [sqlite(), librabbitmq(), descriptors()]
+    checks += store(effective.configuration.dataDirectory)
+    return checks
+  }
+
+  private static func sqlite() -> DoctorCheck {
+    guard let version = LoadedLibrary.version("sqlite3_libversion") else {
+      return .warning("libsqlite3", "version unknown", nil)
+    }
+    let numbers = version.split(separator: ".").compactMap { Int($0) }
+    let hasBug = numbers.lexicographicallyPrecedes(sqliteWithoutResetBug)
+    return .ok(
+      "libsqlite3",
+      hasBug
+        ? "\(version), which has the WAL-reset bug: only the bridge may write to the store, no sqlite3 shell, no Litestream"
+        : version)
+  }
+
+  private static func librabbitmq() -> DoctorCheck {
+    LoadedLibrary.version("amqp_version").map { .ok("librabbitmq", $0) }
+      ?? .warning("librabbitmq", "version unknown", nil)
+  }
+
+  private static func descriptors() -> DoctorCheck {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+      return .warning("descriptors", "limit unknown", nil)
+    }
+    let count = UInt(limit.rlim_cur)
+    if count < descriptorsMin {
+      return .failed("descriptors", "at most \(count) open files", "raise it to \(descriptorsMin) or more: ulimit -n, LimitNOFILE=")
+    }
+    return .ok("descriptors", "at most \(count == UInt(bitPattern: -1) ? "any number of" : String(count)) open files")
+  }
+
+  private static func store(_ folder: String) -> [DoctorCheck] {
+    guard let folderMode = FileMode.of(folder) else {
+      return [.warning("data_directory", "'\(folder)' does not exist yet", "the bridge makes it at its first start")]
+    }
+    var checks: [DoctorCheck] = []
+    if access(folder, W_OK | X_OK) == 0 {
+      checks.append(.ok("data_directory", "'\(folder)', mode \(FileMode.text(folderMode))"))
+    } else {
+      checks.append(.failed("data_directory", "'\(folder)' cannot be written by this user", "chown it to the user of the bridge"))
+    }
+    let store = folder + "/taskbridge.db"
+    guard FileMode.of(store) != nil else {
+      return checks + [.warning("store", "there is no '\(store)' yet", "the bridge makes it at its first start")]
+    }
+    let files = [store, store + "-wal", store + "-shm"]
+    let open = files.compactMap { path in FileMode.of(path).map { (path, $0) } }.filter { $0.1 & 0o077 != 0 }
+    if open.isEmpty {
+      checks.append(.ok("store", "'\(store)', for its owner only"))
+    }
+    for (path, mode) in open {
+      checks.append(.failed("store", "'\(path)' can be reached by others (mode \(FileMode.text(mode)))", "chmod 600 '\(path)'"))
+    }
+    return checks
+  }
+}
+
+/// The shared libraries this process has really loaded, which may be newer than those it was built with.
+enum LoadedLibrary {
+  /// What a C function without parameters says, such as `sqlite3_libversion`.
+  static func version(_ function: String) -> String? {
+    guard let program = dlopen(nil, RTLD_NOW), let symbol = dlsym(program, function) else { return nil }
+    typealias Version = @convention(c) () -> UnsafePointer<CChar>?
+    return unsafeBitCast(symbol, to: Version.self)().map { String(cString: $0) }
+  }
+}
