@@ -58,7 +58,8 @@ public struct DeadLetterFilter: Sendable, Equatable {
     }
     var reader = ParameterReader(parameters.filter { $0.name != "resolution" })
     if let resolution = parameters.first(where: { $0.name == "resolution" }), resolution.value != "unresolved" {
-      reader.refuse(resolution.pointer, "only unresolved dead letters can be replayed or discarded", allowed: ["unresolved"])
+      reader.refuse(
+        resolution.pointer, "only unresolved dead letters can be replayed or discarded", allowed: ["unresolved"])
     }
     self.init(&reader)
     try reader.finish(known: Self.names)

@@ -78,7 +78,8 @@ public struct ParameterReader {
     guard let value = Int(parameter.value), range.contains(value) else {
       refuse(
         parameter.pointer,
-        "\(name) is \"\(parameter.value.prefix(64))\", a whole number \(range.lowerBound)...\(range.upperBound) is allowed")
+        "\(name) is \"\(parameter.value.prefix(64))\", a whole number \(range.lowerBound)...\(range.upperBound) is allowed"
+      )
       return nil
     }
     return value
@@ -110,7 +111,8 @@ public struct ParameterReader {
       case .unreadable:
         refuse(
           parameter.pointer,
-          "\(name) is \"\(parameter.value.prefix(64))\", not a time such as 2026-11-20T23:39:00.123Z; a + in a URL is %2B")
+          "\(name) is \"\(parameter.value.prefix(64))\", not a time such as 2026-11-20T23:39:00.123Z; a + in a URL is %2B"
+        )
       }
       return nil
     }
@@ -131,7 +133,8 @@ public struct ParameterReader {
     if let key = TaskKey(parameter.value) { return key }
     refuse(
       parameter.pointer,
-      "\(parameter.name) is \"\(parameter.value.prefix(130))\", not a task key: \(TaskKey.grammar)", code: "invalid_task")
+      "\(parameter.name) is \"\(parameter.value.prefix(130))\", not a task key: \(TaskKey.grammar)",
+      code: "invalid_task")
     return nil
   }
 
@@ -141,7 +144,8 @@ public struct ParameterReader {
     guard let key = TaskKey(parameter.value), key.domain == parameter.value else {
       refuse(
         parameter.pointer,
-        "\(name) is \"\(parameter.value.prefix(130))\", not the part of a task key before its first dot (a-z, 0-9, _ and -)")
+        "\(name) is \"\(parameter.value.prefix(130))\", not the part of a task key before its first dot (a-z, 0-9, _ and -)"
+      )
       return nil
     }
     return parameter.value
@@ -172,7 +176,8 @@ public struct ParameterReader {
     for parameter in rest {
       let nearest = nearestName(to: parameter.name, among: known).map { "; did you mean \($0)?" } ?? ""
       refuse(
-        parameter.pointer, "there is no \(parameter.pointer.hasPrefix("?") ? "parameter" : "field") \(parameter.name.prefix(128))\(nearest)",
+        parameter.pointer,
+        "there is no \(parameter.pointer.hasPrefix("?") ? "parameter" : "field") \(parameter.name.prefix(128))\(nearest)",
         code: "unknown_field", allowed: known)
     }
     rest = []

@@ -2,7 +2,8 @@ extension RunFilter {
   /// Names of the filters, for hints; `tag.<key>` stands for any key.
   public static let names: [String] = {
     [
-      "state", "task", "domain", "tag.<key>", "tag_prefix", "group", "workflow_id", "parent_id", "dedup_key", "name_like",
+      "state", "task", "domain", "tag.<key>", "tag_prefix", "group", "workflow_id", "parent_id", "dedup_key",
+      "name_like",
       "id", "name", "template", "array", "has_children", "held_by", "error_type", "exclude_task",
     ] + NullableField.allCases.map { "\($0.rawValue)_is_null" }
       + TimeField.allCases.flatMap { ["\($0.rawValue)_after", "\($0.rawValue)_before"] }

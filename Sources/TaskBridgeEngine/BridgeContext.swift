@@ -80,7 +80,7 @@ final class BridgeContext: Sendable {
       try transaction.rememberQueue(queue, task: task, broker: incarnation, now: now)
     }
     guard isNew else { return }
-    let restorer = Restorer(store: store, topology: topology, clock: clock, logger: logger)
+    let restorer = Restorer(store: store, state: state, topology: topology, clock: clock, logger: logger)
     let count = try await restorer.takeBackAll(
       task, queue: queue, confirmedBefore: now, reason: "its queue was gone", incarnation: incarnation)
     if count > 0 {

@@ -14,13 +14,20 @@ final class BridgeState: Sendable {
     case running
   }
 
+  /// Why the queue of a task key cannot be used.
+  struct Degradation: Equatable {
+    var reason: String
+    /// It exists and does not answer: only its deletion helps. Else it was refused, and is asked for again.
+    var isSilent: Bool
+  }
+
   private struct Facts {
     var phase = Phase.starting
     var isBlocked = false
     var blockedReason = ""
     var brokerVersion: String?
     /// Task keys whose queue cannot be used, with the broker's words.
-    var degraded: [TaskKey: String] = [:]
+    var degraded: [TaskKey: Degradation] = [:]
     var storeProblem: String?
   }
 
@@ -28,7 +35,7 @@ final class BridgeState: Sendable {
 
   var phase: Phase { facts.withLock { $0.phase } }
   var isBlocked: Bool { facts.withLock { $0.isBlocked } }
-  var degraded: [TaskKey: String] { facts.withLock { $0.degraded } }
+  var degraded: [TaskKey: Degradation] { facts.withLock { $0.degraded } }
 
   func enter(_ phase: Phase, brokerVersion: String? = nil) {
     facts.withLock { facts in
@@ -45,8 +52,8 @@ final class BridgeState: Sendable {
     }
   }
 
-  func setDegraded(_ task: TaskKey, because reason: String?) {
-    facts.withLock { $0.degraded[task] = reason }
+  func setDegraded(_ task: TaskKey, because reason: String?, isSilent: Bool = false) {
+    facts.withLock { $0.degraded[task] = reason.map { Degradation(reason: $0, isSilent: isSilent) } }
   }
 
   func setStoreProblem(_ problem: String?) { facts.withLock { $0.storeProblem = problem } }
@@ -65,6 +72,9 @@ final class BridgeState: Sendable {
       }
       if facts.isBlocked { reasons.append("broker has blocked publishing: \(facts.blockedReason)") }
       if let problem = facts.storeProblem { reasons.append(problem) }
+      for (task, degradation) in facts.degraded.sorted(by: { $0.key < $1.key }) {
+        reasons.append("task \(task) is held: \(degradation.reason)")
+      }
       let isConnected = facts.phase == .running || facts.phase == .restoring
       return Readiness(
         isReady: facts.phase == .running && facts.storeProblem == nil, reasons: reasons, brokerConnected: isConnected,

@@ -169,7 +169,7 @@ struct BrokerSession: Sendable {
         // What waited in the broker is judged before anything is counted as missing and before any lease can end.
         try await eventsGate.wait()
         try await returnedGate.wait()
-        try await Restorer(store: bridge.store, topology: topology, clock: bridge.clock, logger: bridge.logger)
+        try await Restorer(store: bridge.store, state: bridge.state, topology: topology, clock: bridge.clock, logger: bridge.logger)
           .run(incarnation: incarnation)
         try await Timekeeper(bridge: bridge).grantGrace()
         try await publisher.republishPending()

@@ -236,10 +236,12 @@ final class OutboxPublisher: Sendable {
       guard let newest = pending.last else { break }
       last = newest.outboxID
       count += pending.count
-      for task in Set(pending.map(\.run.task)) where !topology.isKnown(task) {
+      let degraded = bridge.state.degraded
+      let usable = pending.filter { degraded[$0.run.task] == nil }
+      for task in Set(usable.map(\.run.task)) where !topology.isKnown(task) {
         try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
       }
-      try await send(pending.map(Item.dispatch))
+      try await send(usable.map(Item.dispatch))
     }
     if count > 0 { bridge.logger.info("published again", metadata: ["runs": "\(count)"]) }
   }

@@ -18,15 +18,17 @@ struct QueueProbe: Sendable {
   }
 
   func runOnce() async throws {
-    for task in bridge.state.degraded.keys { try await retryDegraded(task) }
+    for (task, degradation) in bridge.state.degraded { try await retry(task, degradation) }
     let facts = try await bridge.writing { transaction throws(StoreError) in try transaction.queueFacts() }
     for queue in facts where queue.expected > 0 || queue.emptySince != nil {
       try await probe(queue)
     }
   }
 
-  private func retryDegraded(_ task: TaskKey) async throws {
+  /// A queue that was refused is tried again; one that does not answer only once it has been deleted.
+  private func retry(_ task: TaskKey, _ degradation: BridgeState.Degradation) async throws {
     do {
+      if degradation.isSilent, try await topology.look(topology.names.run(task)) != nil { return }
       try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
       bridge.state.setDegraded(task, because: nil)
       bridge.ready.raise()

@@ -32,6 +32,7 @@ struct Restorer: Sendable {
   static let slice = 500
 
   let store: Store
+  let state: BridgeState
   let topology: Topology
   let clock: WallClock
   let logger: Logger
@@ -41,6 +42,7 @@ struct Restorer: Sendable {
     var restored = 0
     var cases: [RestoreCase: Int] = [:]
     for facts in try await store.write({ transaction throws(StoreError) in try transaction.queueFacts() }) {
+      if state.degraded[facts.task] != nil { continue }
       let (ready, consumers) = try await count(facts.name)
       let which = RestoreCase.of(facts, ready: ready, consumers: consumers, isSameBroker: facts.broker == incarnation)
       cases[which, default: 0] += 1
@@ -58,7 +60,7 @@ struct Restorer: Sendable {
         _ = try await topology.ensureRunQueue(facts.task)
       case .c:
         try await store.write { transaction throws(StoreError) in try transaction.beginPurge(facts.name) }
-        try await topology.purge(facts.name)
+        try await purge(facts)
         restored += try await takeBack(facts, reason: "messages were missing", incarnation: incarnation)
       }
     }
@@ -68,6 +70,23 @@ struct Restorer: Sendable {
         "restored": "\(restored)", "left_alone": "\(cases[.b, default: 0])",
         "cases": "\(cases.map { "\($0.key.rawValue)=\($0.value)" }.sorted().joined(separator: " "))",
       ])
+  }
+
+  /// A queue that does not answer must not keep all others from starting: its task key is held from the next
+  /// connection on. RabbitMQ 3.10 leaves a quorum queue without leader for ever when the broker is killed within
+  /// 0.1 s of its declaration.
+  private func purge(_ facts: QueueFacts) async throws {
+    do {
+      try await topology.purge(facts.name)
+    } catch {
+      if error.kind == .timeout || error.kind == .channelClosed {
+        state.setDegraded(
+          facts.task,
+          because: "\(facts.name) does not answer (\(error)); delete it, the bridge declares it again and loses nothing",
+          isSilent: true)
+      }
+      throw error
+    }
   }
 
   /// Counts may lag right after a broker's start: two looks, the larger one counts.

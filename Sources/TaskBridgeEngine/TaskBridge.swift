@@ -231,7 +231,9 @@ public final class TaskBridge: Sendable {
       guard let dispatch = context.signer.verify(token) else { return nil }
       var report = WorkerReport(token: token, state: .heartbeat)
       report.nextReportSeconds = nextReportSeconds
-      return VerifiedReport(report, dispatch: dispatch, via: .http, receivedAt: now, jitter: jitter)
+      var verified = VerifiedReport(report, dispatch: dispatch, via: .http, receivedAt: now, jitter: jitter)
+      verified.isClaimImplied = true
+      return verified
     }
     return try await answering { transaction throws(StoreError) in
       .success(

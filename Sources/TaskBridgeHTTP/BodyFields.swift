@@ -123,7 +123,8 @@ struct BodyFields {
     guard let first = faults.first else { return }
     let codes = Set(faults.map(\.code))
     throw Problem(
-      422, codes.count == 1 ? first.code : "invalid_field", first.detail, errors: Array(faults.prefix(Problem.faultsMax)),
+      422, codes.count == 1 ? first.code : "invalid_field", first.detail,
+      errors: Array(faults.prefix(Problem.faultsMax)),
       allowed: first.code == "unknown_field" ? known : [])
   }
 }

@@ -110,7 +110,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     if let error = error as? HTTPParserError, error == .headerOverflow {
       return Problem(
         431, "headers_too_large",
-        "the request line and header fields are too large: at most \(HTTPLimits.headerBytesMax) bytes in \(HTTPLimits.headerFieldsMax) fields")
+        "the request line and header fields are too large: at most \(HTTPLimits.headerBytesMax) bytes in \(HTTPLimits.headerFieldsMax) fields"
+      )
     }
     return Problem(400, "invalid_request", "the request is not valid HTTP/1.1: \(error)")
   }

@@ -40,6 +40,8 @@ final class ConnectionTable: Sendable {
           if let mark = other.idleMark, mark < oldest?.mark ?? .max { oldest = (other, mark) }
         }
       }
+      // Taken out at once: it is still closing when the next connection looks for the oldest.
+      if let oldest { entries[ObjectIdentifier(oldest.entry)] = nil }
       entries[ObjectIdentifier(entry)] = entry
       return oldest?.entry
     }

@@ -60,12 +60,14 @@ enum DeadLettersController {
       }
       return .ids(ids)
     }
-    let filter = try filterObject.map { object throws(Problem) in try DeadLetterFilter(json: object, pointer: "/filter") }
+    let filter = try filterObject.map { object throws(Problem) in try DeadLetterFilter(json: object, pointer: "/filter")
+    }
     guard let filter, !filter.isEmpty || isAll else {
       if isAll { return .filter(DeadLetterFilter()) }
       throw Problem(
         422, "empty_filter",
-        "say which dead letters: ids, or a filter by \(DeadLetterFilter.names.dropLast().joined(separator: ", ")), or \"all\": true")
+        "say which dead letters: ids, or a filter by \(DeadLetterFilter.names.dropLast().joined(separator: ", ")), or \"all\": true"
+      )
     }
     return .filter(filter)
   }

@@ -13,6 +13,8 @@ public struct HTTPServer: Service {
   private let port: Int
   private let logger: Logger
   private let onListening: @Sendable (_ port: Int) -> Void
+  /// Open connections; above, the longest idle one is closed for each new one.
+  var connectionsMax = HTTPServer.connectionsAllowed
 
   /// - Parameters:
   ///   - host: name or address to listen on.
@@ -69,7 +71,7 @@ public struct HTTPServer: Service {
 
   private func makeServer() throws -> any Service {
     let responder = Responder(bridge: bridge, logger: logger)
-    let table = ConnectionTable(countMax: Self.connectionsMax)
+    let table = ConnectionTable(countMax: connectionsMax)
     // The server's own lines name every connection it loses; those that matter are ours.
     var quiet = logger
     quiet.logLevel = max(logger.logLevel, .warning)
@@ -84,7 +86,7 @@ public struct HTTPServer: Service {
       configuration: ServerConfiguration(
         address: .hostname(host, port: port), serverName: nil, backlog: HTTPLimits.backlog, reuseAddress: true,
         // Some room above the table's bound, where idle connections are being closed for new ones.
-        availableConnectionsDelegate: MaximumAvailableConnections(Self.connectionsMax + 64)),
+        availableConnectionsDelegate: MaximumAvailableConnections(connectionsMax + 64)),
       eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet
     ) { request, writer, channel in
       try await responder.respond(to: request, writer, channel: channel)
@@ -96,7 +98,7 @@ public struct HTTPServer: Service {
   }
 
   /// At most ``HTTPLimits/connectionsMax``, and never more than half of the descriptors the process may open.
-  private static var connectionsMax: Int {
+  private static var connectionsAllowed: Int {
     var limit = rlimit()
     guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return HTTPLimits.connectionsMax }
     return min(HTTPLimits.connectionsMax, max(16, Int(clamping: limit.rlim_cur) / 2))

@@ -20,7 +20,8 @@ struct RequestTarget {
     guard path != "/" else { return }
     for segment in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
       guard let decoded = Self.decoded(segment, plusIsSpace: false), !decoded.utf8.contains(0) else {
-        throw Problem(400, "invalid_target", "the path holds an escape that is no UTF-8 text or a NUL: \(segment.prefix(64))")
+        throw Problem(
+          400, "invalid_target", "the path holds an escape that is no UTF-8 text or a NUL: \(segment.prefix(64))")
       }
       segments.append(decoded)
     }

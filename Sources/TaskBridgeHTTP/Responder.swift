@@ -81,7 +81,8 @@ struct Responder: Sendable {
     guard bytes <= HTTPLimits.headerBytesMax, head.headerFields.count <= HTTPLimits.headerFieldsMax else {
       throw Problem(
         431, "headers_too_large",
-        "\(head.headerFields.count) header fields with \(bytes) bytes, at most \(HTTPLimits.headerFieldsMax) with \(HTTPLimits.headerBytesMax) are taken")
+        "\(head.headerFields.count) header fields with \(bytes) bytes, at most \(HTTPLimits.headerFieldsMax) with \(HTTPLimits.headerBytesMax) are taken"
+      )
     }
   }
 

@@ -8,6 +8,14 @@ package struct Dispatch: Sendable {
   package let maxAttempts: Int
   package let leaseSeconds: Int
 
+  package init(outboxID: Int64, run: Run, payload: Payload, maxAttempts: Int, leaseSeconds: Int) {
+    self.outboxID = outboxID
+    self.run = run
+    self.payload = payload
+    self.maxAttempts = maxAttempts
+    self.leaseSeconds = leaseSeconds
+  }
+
   package var id: DispatchID { DispatchID(runID: run.id, attempt: run.attempt, dispatch: run.dispatch) }
 }
 

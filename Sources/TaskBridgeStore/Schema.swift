@@ -95,6 +95,7 @@ enum Schema {
       WHERE state IN ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired', 'superseded');
     CREATE INDEX runs_expiry ON runs (expires_at)
       WHERE expires_at IS NOT NULL AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued', 'launched');
+    CREATE INDEX runs_task ON runs (task, seq);
     CREATE INDEX runs_workflow ON runs (workflow_id, seq) WHERE workflow_id IS NOT NULL;
     CREATE INDEX runs_group ON runs (group_name, seq) WHERE group_name IS NOT NULL;
     CREATE INDEX runs_parent ON runs (parent, seq) WHERE parent IS NOT NULL;

@@ -8,6 +8,8 @@ package struct VerifiedReport: Sendable {
   package var receivedAt: Timestamp
   /// 0..<1.
   package var jitter: Double
+  /// The token alone speaks: a heartbeat for many attempts has no room for their claims.
+  package var isClaimImplied = false
 
   package init(
     _ report: WorkerReport, dispatch: DispatchID, via: ReportChannel, receivedAt: Timestamp, jitter: Double
@@ -52,12 +54,13 @@ package struct PolicyLookup: Sendable {
 /// load → decide → compare-and-set → consequences, and the ledger.
 extension Transaction {
   package func report(_ verified: VerifiedReport, policies: PolicyLookup) throws(StoreError) -> ReportAnswer {
-    let report = verified.report
+    var report = verified.report
     guard var run = try self.run(verified.dispatch.runID) else {
       return ReportAnswer(
         .unknownToken, action: .stop, detail: "run \(verified.dispatch.runID) is not in this store")
     }
     let attempt = try newestAttempt(of: run)
+    if verified.isClaimImplied { report.claim = attempt?.claim }
     let policy = policies.resolved(for: run)
     let decision = decide(
       report, by: verified.dispatch, on: run, attempt: attempt, policy: policy, now: verified.receivedAt,

@@ -16,6 +16,20 @@ package struct QueueFacts: Sendable, Equatable {
   package let broker: String
   /// When a probe first saw the queue empty.
   package let emptySince: Timestamp?
+
+  package init(
+    name: String, task: TaskKey, expected: Int, stale: Int, unknown: Int, isPurging: Bool, broker: String,
+    emptySince: Timestamp?
+  ) {
+    self.name = name
+    self.task = task
+    self.expected = expected
+    self.stale = stale
+    self.unknown = unknown
+    self.isPurging = isPurging
+    self.broker = broker
+    self.emptySince = emptySince
+  }
 }
 
 /// The store's view of a broker that may vanish (fsm §4).

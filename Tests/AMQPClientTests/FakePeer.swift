@@ -122,6 +122,11 @@ final class FakeSession: Sendable {
   func hangUp() { shutdown(descriptor, Int32(SHUT_WR)) }
 
 
+  /// For what the client may cut short by going away.
+  func untilEnded(_ body: () throws -> Void) throws {
+    do { try body() } catch is Ended {}
+  }
+
   // MARK: Bytes
 
   func write(_ bytes: [UInt8]) throws {

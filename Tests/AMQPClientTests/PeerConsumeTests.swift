@@ -102,8 +102,10 @@ import Testing
       script: { session in
         try session.handshake()
         try session.startConsumer("c")
-        for tag in 1...25_000 { try session.deliver(UInt64(tag), to: "c", body: []) }
-        try session.endOrderly()
+        try session.untilEnded {
+          for tag in 1...25_000 { try session.deliver(UInt64(tag), to: "c", body: []) }
+        }
+        session.drain()
       }
     ) { connection in
       let consumer = try await connection.consume("q", prefetch: 0, noAck: true)

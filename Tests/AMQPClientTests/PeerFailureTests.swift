@@ -127,7 +127,7 @@ import Testing
       script: { session in
         try session.handshake()
         try session.startConsumer("c")
-        try bad.send(session)
+        try session.untilEnded { try bad.send(session) }
         session.drain()
       }
     ) { connection in
@@ -257,7 +257,9 @@ import Testing
       script: { session in
         try session.handshake()
         try session.startConsumer("c")
-        try session.deliver(1, to: "c", claimedBytes: 1 << 60, body: [UInt8](repeating: 1, count: 3 << 20))
+        try session.untilEnded {
+          try session.deliver(1, to: "c", claimedBytes: 1 << 60, body: [UInt8](repeating: 1, count: 3 << 20))
+        }
         session.hangUp()
         session.drain()
       }

@@ -238,8 +238,9 @@ import Testing
       held.open()
 
       #expect(await states.next() == .unblocked)
-      #expect(try await declared.messageCount == 1)
-      #expect(try await second == .confirmed)
+      let (info, result) = try await (declared, second)
+      #expect(info.messageCount == 1)
+      #expect(result == .confirmed)
       #expect(!connection.isBlocked)
     }
   }

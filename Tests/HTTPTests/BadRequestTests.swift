@@ -9,7 +9,8 @@ import Testing
     ("GET", "/v1/runs/%zz", 400, "invalid_target"), ("PUT", "/v1/runs", 405, "method_not_allowed"),
     ("TRACE", "/v1/runs", 405, "method_not_allowed"), ("OPTIONS", "/v1/runs", 405, "method_not_allowed"),
     ("DELETE", "/livez", 405, "method_not_allowed"), ("GET", "/v1/runs?limit=0", 422, "invalid_field"),
-    ("GET", "/v1/runs?limit=1000000000", 422, "invalid_field"), ("GET", "/v1/runs?limit=1&limit=2", 422, "invalid_field"),
+    ("GET", "/v1/runs?limit=1000000000", 422, "invalid_field"),
+    ("GET", "/v1/runs?limit=1&limit=2", 422, "invalid_field"),
     ("GET", "/v1/runs?sort=payload;--", 422, "invalid_field"), ("GET", "/v1/runs?cursor=00", 400, "invalid_cursor"),
     ("GET", "/v1/runs?nonsense=1", 422, "unknown_field"), ("GET", "/v1/runs?state=asleep", 422, "invalid_field"),
     ("GET", "/v1/runs?task=NOT%20A", 422, "invalid_task"), ("GET", "/v1/runs?domain=a.b", 422, "invalid_field"),
@@ -51,7 +52,8 @@ import Testing
 
   @Test(arguments: [
     ("/v1/runs", "{bad", 400, "invalid_json"), ("/v1/runs", "", 400, "invalid_json"),
-    ("/v1/runs", #"{"payload":1}"#, 422, nil), ("/v1/runs", #"{"task":"a","payload":1,"prio":1}"#, 422, "unknown_field"),
+    ("/v1/runs", #"{"payload":1}"#, 422, nil),
+    ("/v1/runs", #"{"task":"a","payload":1,"prio":1}"#, 422, "unknown_field"),
     ("/v1/runs/count", "[]", 422, nil), ("/v1/runs/count", #"{"stat":"ready"}"#, 422, "unknown_field"),
     ("/v1/runs/count", #"{"state":"asleep"}"#, 422, nil), ("/v1/runs/count", #"{"state":7}"#, 422, nil),
     ("/v1/runs/01936a3e-0000-7000-8000-000000000000/cancel", #"{"resaon":"x"}"#, 422, "unknown_field"),
@@ -139,7 +141,8 @@ import Testing
         var reader = ReplyReader(inbound)
         try await outbound.write(
           ByteBuffer(
-            string: "POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n123456789"))
+            string:
+              "POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\n123456789"))
         _ = try await reader.next()
         return try await reader.isAtEnd()
       }
@@ -181,7 +184,8 @@ import Testing
   @Test func aBrokenChunkIsAnsweredAndEndsTheConnection() async throws {
     try await withServer { client, _ in
       let reply = try await client.send(
-        "POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        "POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+      )
 
       #expect(reply.status == 400)
     }

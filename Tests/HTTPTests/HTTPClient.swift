@@ -57,9 +57,10 @@ struct HTTPClient: Sendable {
 
   /// A connection that `body` may use for several requests.
   func connected<T: Sendable>(
-    _ body: @Sendable (
-      NIOAsyncChannelInboundStream<ByteBuffer>, NIOAsyncChannelOutboundWriter<ByteBuffer>
-    ) async throws -> T
+    _ body:
+      @Sendable (
+        NIOAsyncChannelInboundStream<ByteBuffer>, NIOAsyncChannelOutboundWriter<ByteBuffer>
+      ) async throws -> T
   ) async throws -> T {
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .connect(host: "127.0.0.1", port: port) { channel in

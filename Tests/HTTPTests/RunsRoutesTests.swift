@@ -97,8 +97,10 @@ import Testing
         ("", "{}", 4), ("domain=media", #"{"domain":"media"}"#, 3), ("state=ready", #"{"state":"ready"}"#, 2),
         ("state=ready&state=blocked", #"{"state":["ready","blocked"]}"#, 3),
         ("tag.tenant=1", #"{"tags":{"tenant":"1"}}"#, 1), ("tag_prefix=ten", #"{"tag_prefix":"ten"}"#, 1),
-        ("exclude_task=mediator", #"{"exclude_task":"mediator"}"#, 3), ("name_like=0%25%20s", #"{"name_like":"0% s"}"#, 1),
-        ("held_by=broker_down", #"{"held_by":"broker_down"}"#, 2), ("held_by=task_limit", #"{"held_by":"task_limit"}"#, 0),
+        ("exclude_task=mediator", #"{"exclude_task":"mediator"}"#, 3),
+        ("name_like=0%25%20s", #"{"name_like":"0% s"}"#, 1),
+        ("held_by=broker_down", #"{"held_by":"broker_down"}"#, 2),
+        ("held_by=task_limit", #"{"held_by":"task_limit"}"#, 0),
         ("run_at_is_null=true", #"{"run_at_is_null":true}"#, 3),
       ] {
         let list = try await client.get("/v1/runs?\(query)")

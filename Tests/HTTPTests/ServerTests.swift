@@ -3,8 +3,9 @@ import NIOCore
 import ServiceLifecycle
 import TaskBridgeCore
 import TaskBridgeEngine
-import TaskBridgeHTTP
 import Testing
+
+@testable import TaskBridgeHTTP
 
 @Suite struct ServerTests {
   @Test func withoutABrokerReadsAndSubmissionsWorkAndReadinessSaysWhy() async throws {
@@ -22,7 +23,8 @@ import Testing
     try await withServer { client, _ in
       _ = try await client.post(
         "/v1/runs/batch",
-        #"{"runs":[{"task":"a.x","payload":1},{"task":"a.y","payload":1,"delay_seconds":60},{"task":"b","payload":1}]}"#)
+        #"{"runs":[{"task":"a.x","payload":1},{"task":"a.y","payload":1,"delay_seconds":60},{"task":"b","payload":1}]}"#
+      )
 
       let all = try await client.get("/v1/snapshot").json
       let domain = try await client.get("/v1/snapshot?domain=a").json
@@ -37,7 +39,9 @@ import Testing
       #expect((all["rates"]?["submitted_per_second"]?.doubleValue ?? 0) > 0)
       #expect(domain["counts"]?["ready"] == .number(JSONNumber(1)))
       #expect(none["counts"]?["ready"] == .number(JSONNumber(0)))
-      for field in ["at", "version", "groups", "running", "schedules", "outbox", "dead_letters", "quarantined", "resources"] {
+      for field in [
+        "at", "version", "groups", "running", "schedules", "outbox", "dead_letters", "quarantined", "resources",
+      ] {
         #expect(all[field] != nil, "\(field) is missing")
       }
     }
@@ -64,7 +68,8 @@ import Testing
         // Pipelined: all at once, answered in order.
         try await outbound.write(
           ByteBuffer(
-            string: post + "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + "PUT /v1/runs HTTP/1.1\r\nHost: x\r\n\r\n" + post))
+            string: post + "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + "PUT /v1/runs HTTP/1.1\r\nHost: x\r\n\r\n" + post)
+        )
         var statuses: [Int] = []
         for _ in 0..<4 { statuses.append(try await reader.next().status) }
         return statuses
@@ -112,6 +117,38 @@ import Testing
       #expect(error?.exitCode == 1)
       #expect(error?.message.contains("127.0.0.1:\(client.port)") == true)
       #expect(error?.message.contains("in use") == true)
+    }
+  }
+
+  @Test func aCrowdOfIdleConnectionsKeepsNobodyOut() async throws {
+    try await withServer { _, bridge in
+      let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+      let (ports, port) = AsyncStream.makeStream(of: Int.self)
+      var server = HTTPServer(bridge: bridge, host: "127.0.0.1", port: 0, logger: logger) { port.yield($0) }
+      server.connectionsMax = 4
+      let running = server
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await running.run() }
+        var iterator = ports.makeAsyncIterator()
+        let other = HTTPClient(port: try #require(await iterator.next()))
+
+        // Each idle connection lasts until the server closes it: of 100, all but the newest few are.
+        let (ends, end) = AsyncStream.makeStream(of: Void.self)
+        for _ in 0..<100 {
+          group.addTask {
+            try await other.connected { inbound, _ in
+              for try await _ in inbound {}
+              end.yield()
+            }
+          }
+        }
+        var closed = ends.makeAsyncIterator()
+        for _ in 0..<90 { await closed.next() }
+        let statuses = [try await other.get("/livez").status, try await other.get("/livez").status]
+
+        #expect(statuses == [200, 200])
+        group.cancelAll()
+      }
     }
   }
 

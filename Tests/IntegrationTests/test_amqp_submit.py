@@ -1,5 +1,6 @@
 """Submitting over AMQP with pika alone: plain, described, CloudEvents, answers, and what cannot be accepted."""
 
+import decimal
 import json
 import sys
 import uuid
@@ -208,7 +209,7 @@ REFUSED = {
     "described field wrong": ("bad.amqp", described(priority=-1), {"content_type": DESCRIBED}, 422, None),
     "described field unknown": ("bad.amqp", described(prioritty=1), {"content_type": DESCRIBED}, 422, "unknown_field"),
     "described and gzip": ("bad.amqp", b"\x1f\x8b", {"content_type": DESCRIBED, "content_encoding": "gzip"}, 415, None),
-    "priority 5.0": ("bad.amqp", b"1", {"headers": {"tb-priority": 5.0}}, 422, None),
+    "priority 5.0": ("bad.amqp", b"1", {"headers": {"tb-priority": decimal.Decimal("5.0")}}, 422, None),
     "priority abc": ("bad.amqp", b"1", {"headers": {"tb-priority": "abc"}}, 422, None),
     "priority a table": ("bad.amqp", b"1", {"headers": {"tb-priority": {"a": 1}}}, 422, None),
     "unknown tb header": ("bad.amqp", b"1", {"headers": {"tb-prio": 1}}, 422, "unknown_field"),

@@ -180,7 +180,8 @@ def test_config_check_and_show(bridge, tmp_path):
 
     assert good.returncode == 0, good
     assert bad.returncode == 64 and "bad.yaml:2:" in bad.stderr and "lease_seconds" in bad.stderr
-    assert json.loads(shown.stdout)["claim_latency_max_seconds"] == 2
+    values = {item["key"]: item["value"] for item in json.loads(shown.stdout)["items"]}
+    assert values["claim_latency_max_seconds"] == "2"
     assert "s3cret-word" not in shown.stdout + shown.stderr
 
 

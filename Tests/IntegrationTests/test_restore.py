@@ -131,6 +131,8 @@ def test_an_outage_costs_no_attempt_and_ends_no_lease(new_bridge, new_broker, co
     held.ack()
     api.wait_state(waiting["id"], "launched")
     worker.close()
+    # RabbitMQ 3.10 loses a quorum queue for good when it is killed within 0.1 s of the declaration.
+    until(lambda: time.time() > _seconds(api.run(waiting["id"])["launched_at"]) + 1, what="the queue is a second old")
 
     broker.kill()
     until(lambda: bridge.readyz().status == 503, what="the bridge notices")
@@ -368,23 +370,14 @@ def test_listening_for_everybody_without_tokens_is_refused(new_bridge):
     assert done.returncode == 64
 
 
-def test_a_wrong_password_is_told_and_tried_again(new_bridge, broker, task):
-    bridge = new_bridge(amqp_url=broker.url.replace("guest:guest", "guest:wrong-word"), wait_ready=False, check=False)
+def test_a_wrong_password_at_start_is_told_with_the_next_step(new_bridge, broker):
+    bridge = new_bridge(amqp_url=broker.url.replace("guest:guest", "guest:wrong-word"), start=False)
 
-    ready = until(lambda: _says(bridge, "403", "password", "refused", "login", "credentials", "access"),
-                  what="/readyz should say why")
+    done = subprocess.run(bridge.command(), capture_output=True, text=True, timeout=60)
 
-    assert ready.status == 503
-    assert bridge.api.submit(task, 1)["outcome"] == "inserted"
-    with open(bridge.log_path) as file:
-        log = file.read()
-    assert "wrong-word" not in log and "wrong-word" not in ready.body.decode()
-
-
-def _says(bridge, *words):
-    answer = bridge.readyz()
-    text = answer.body.decode().lower()
-    return answer if any(word in text for word in words) else None
+    assert done.returncode == 5
+    assert "refused the login" in done.stderr and "TASKBRIDGE_AMQP_PASSWORD_FILE" in done.stderr
+    assert "wrong-word" not in done.stderr + done.stdout
 
 
 def test_odd_surroundings_change_nothing(new_bridge, connect, task, monkeypatch):

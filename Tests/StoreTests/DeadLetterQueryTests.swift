@@ -102,8 +102,8 @@ import Testing
   @Test func aSnapshotAgreesWithTheRows() async throws {
     try await withTemporaryStore { test in
       var random = Seeded(11)
+      _ = try await die(test, "media.cut", "Boom", at: 0)
       let model = try await QueryModel.fill(test, count: 120, random: &random)
-      _ = try await die(test, "media.cut", "Boom", at: 500)
       let now = TestStore.start.adding(seconds: 1_000)
 
       let snapshot = try await test.store.read { tx throws(StoreError) in try tx.snapshot(domain: nil, now: now) }

@@ -34,7 +34,6 @@ struct QueryModel {
   static let names = ["Alpha", "alphabet", "100% beta", "b_ta", "Gamma"]
 
   var runs: [ModelRun] = []
-  /// Newest state first, as `-id` lists them.
   var hasChildren: Set<RunID> = []
 
   static func fill(_ test: TestStore, count: Int, random: inout Seeded) async throws -> QueryModel {
@@ -63,7 +62,7 @@ struct QueryModel {
       if random.chance(30) { submission.group = random.pick(["g1", "g2"]) }
       if random.chance(20) { submission.template = random.pick(["t1", "t2"]) }
       if random.chance(20) { submission.array = random.pick(["x", "y"]) }
-      if random.chance(30) { submission.dedupKey = "d\(number / 2)" }
+      if random.chance(30) { submission.dedupKey = "d\(number)" }
       if random.chance(40) { submission.tags["tenant"] = random.pick(["1", "2"]) }
       if random.chance(20) { submission.tags["te%ant"] = "1" }
       if random.chance(20) { submission.tags["env"] = random.pick(["prod", "test"]) }
@@ -87,7 +86,8 @@ struct QueryModel {
     try await test.store.write { tx throws(StoreError) in
       guard let run = try tx.run(id) else { throw StoreError(.damaged, "the run is gone") }
       try tx.db.run(
-        "UPDATE runs SET state = ?, finished_at = ?, started_at = ?, run_at = ?, release_class = ? WHERE seq = ?", state,
+        "UPDATE runs SET state = ?, finished_at = ?, started_at = ?, run_at = ?, release_class = ? WHERE seq = ?",
+        state,
         finishedAt, startedAt, runAt, releaseClass, run.sequence)
       tx.count(run.task, run.state, -1)
       tx.count(run.task, state, 1)
@@ -167,8 +167,10 @@ struct QueryModel {
     case .idDescending: left.sequence > right.sequence
     case .runAtAscending: nullsLast(left.runAt, right.runAt, left, right, descending: false)
     case .runAtDescending: nullsLast(left.runAt, right.runAt, left, right, descending: true)
-    case .nameAscending: nullsLast(left.name.map(Bytes.init), right.name.map(Bytes.init), left, right, descending: false)
-    case .nameDescending: nullsLast(left.name.map(Bytes.init), right.name.map(Bytes.init), left, right, descending: true)
+    case .nameAscending:
+      nullsLast(left.name.map(Bytes.init), right.name.map(Bytes.init), left, right, descending: false)
+    case .nameDescending:
+      nullsLast(left.name.map(Bytes.init), right.name.map(Bytes.init), left, right, descending: true)
     case .finishedAtDescending: nullsLast(left.finishedAt, right.finishedAt, left, right, descending: true)
     case .priority: (left.priority, left.sequence) < (right.priority, right.sequence)
     case .release:

@@ -8,13 +8,13 @@ import Testing
   func everyFilterAndOrderAgreesWithBruteForce(seed: UInt64) async throws {
     try await withTemporaryStore { test in
       var random = Seeded(seed)
-      let model = try await QueryModel.fill(test, count: 250, random: &random)
+      let model = try await QueryModel.fill(test, count: 150, random: &random)
       let held = [QueryModel.tasks[0], QueryModel.tasks[3]]
 
-      for round in 0..<200 {
+      for round in 0..<170 {
         let filter = RunFilter.random(model, using: &random)
         let sort = random.pick(RunSort.allCases)
-        let limit = random.pick([1, 3, 50, 1_000])
+        let limit = random.pick([5, 50, 1_000])
         let expected = model.runs.filter { model.matches(filter, $0, heldTasks: held) }.map(\.run)
           .sorted { model.isBefore($0, $1, sort) }
 
@@ -37,8 +37,8 @@ import Testing
       let page = try await test.store.read { tx throws(StoreError) in try tx.runs(wanted, heldTasks: held) }
       ids += page.items.map(\.run.id)
       guard let next = page.nextCursor else { return ids }
-      let cursor = PageCursor(text: next, scope: query.scope)
-      query.cursor = try #require(cursor)
+      query.cursor = PageCursor(text: next, scope: query.scope)
+      try #require(query.cursor != nil)
     }
   }
 

@@ -19,6 +19,9 @@ class Peer:
         self.parameters = pika.URLParameters(url)
         self.parameters.heartbeat = 30
         self.parameters.socket_timeout = 20
+        self._open()
+
+    def _open(self):
         self.connection = pika.BlockingConnection(self.parameters)
         self.channel = self.connection.channel()
         self.asking = self.connection.channel()
@@ -69,6 +72,12 @@ class Peer:
             if error.reply_code == 404:
                 return None
             raise
+        except pika.exceptions.ConnectionClosedByBroker as error:
+            # RabbitMQ 3.10 answers so while a quorum queue is being declared.
+            if error.reply_code != 541 or "noproc" not in error.reply_text:
+                raise
+            self._open()
+            return None
         return Delivery(self.channel, method, properties, body) if method else None
 
     def take(self, queue, seconds=20):
