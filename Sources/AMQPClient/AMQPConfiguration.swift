@@ -86,6 +86,21 @@ public struct AMQPConfiguration: Sendable, Equatable {
   }
 }
 
+/// Shows `redacted` however it is printed, so that a password cannot end up in a log by accident.
+extension AMQPConfiguration: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  public var description: String { redacted }
+  public var debugDescription: String { redacted }
+  public var customMirror: Mirror { Mirror(self, children: ["url": redacted]) }
+}
+
+extension AMQPConfiguration.TLS: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  public var description: String {
+    "cacertfile \(certificateAuthorityFile), certfile \(certificateFile ?? "none"), verify \(verifyPeer)"
+  }
+  public var debugDescription: String { description }
+  public var customMirror: Mirror { Mirror(self, children: ["tls": description]) }
+}
+
 private func isLoopbackIPv4(_ host: String) -> Bool {
   let parts = host.split(separator: ".", omittingEmptySubsequences: false)
   return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }

@@ -133,11 +133,15 @@ private func logIn(
 
 private func readServer(_ state: amqp_connection_state_t) -> AMQPHandle.Server {
   var server = AMQPHandle.Server()
-  guard let properties = amqp_get_server_properties(state),
-    let table = try? WireDecoder.table(properties.pointee, depth: 1)
-  else { return server }
-  server.product = table["product"]?.stringValue ?? ""
-  server.version = table["version"]?.stringValue ?? ""
+  guard let properties = amqp_get_server_properties(state) else { return server }
+  do throws(WireDecoder.Malformed) {
+    let table = try WireDecoder.table(properties.pointee, depth: 1)
+    server.product = table["product"]?.stringValue ?? ""
+    server.version = table["version"]?.stringValue ?? ""
+  } catch {
+    // It only tells us its name: a broker that cannot is still a broker.
+    return AMQPHandle.Server()
+  }
   return server
 }
 

@@ -40,7 +40,8 @@ extension FrameLoop {
     let queue = consumers.first { $0.tag == tag }?.queue ?? ""
     endConsumer(
       tag: method.consumer_tag,
-      AMQPError(.consumerCancelled, "the broker ended the consumer of queue \"\(queue)\": the queue was deleted or moved"))
+      AMQPError(
+        .consumerCancelled, "the broker ended the consumer of queue \"\(queue)\": the queue was deleted or moved"))
     guard method.nowait == 0 else { return }
     var answer = amqp_basic_cancel_ok_t(consumer_tag: method.consumer_tag)
     try checkSent(

@@ -5,7 +5,9 @@ extension FrameLoop {
   /// The broker has closed the channel, because of a request, a publish or an acknowledgement. Everything on it is gone;
   /// the connection goes on with a new one.
   func channelClosed(_ method: amqp_channel_close_t) throws(AMQPError) {
-    let what = pending.flatMap { $0.isInternal ? nil : "cannot \($0.command.request.summary)" } ?? "the broker closed the channel"
+    let what =
+      pending.flatMap { $0.isInternal ? nil : "cannot \($0.command.request.summary)" }
+      ?? "the broker closed the channel"
     let error = AMQPError(
       .channelClosed, code: Int(method.reply_code), "\(what): \(WireDecoder.string(method.reply_text))")
     var answer = amqp_channel_close_ok_t()

@@ -45,7 +45,8 @@ extension FrameLoop {
 
   /// After `basic.qos` comes what it was for.
   func sendSecondStep() throws(AMQPError) {
-    guard let pending, !pending.isSecondStep, case .consume(let queue, _, let tag, let noAck, let exclusive) = pending.command.request
+    guard let pending, !pending.isSecondStep,
+      case .consume(let queue, _, let tag, let noAck, let exclusive) = pending.command.request
     else { throw AMQPError(.protocolViolation, "the broker answered a basic.qos that was not sent") }
     self.pending?.isSecondStep = true
     arena.reset()

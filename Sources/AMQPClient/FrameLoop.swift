@@ -77,7 +77,9 @@ final class FrameLoop {
     do throws(AMQPError) {
       while try turn() {}
     } catch {
-      failure = guarded.hasExpired ? AMQPError(.timeout, code: error.code, "a call to the broker hung and was cut: \(error.text)") : error
+      failure =
+        guarded.hasExpired
+        ? AMQPError(.timeout, code: error.code, "a call to the broker hung and was cut: \(error.text)") : error
     }
     guarded.rest()
     end(failure)

@@ -6,7 +6,7 @@ public struct ReconnectBackoff: Sendable, Equatable {
   public static let delayMin = Duration.milliseconds(200)
   public static let delayMax = Duration.seconds(30)
   /// A connection that lived this long has proved itself; the next failure starts from `delayMin` again.
-  public static let stableAfter = Duration.seconds(30)
+  public static let stableAfter = Duration.seconds(5)
 
   public private(set) var failures = 0
 

@@ -41,7 +41,8 @@ final class WireArena {
     let count = text.utf8.count
     guard count > 0 else { return amqp_empty_bytes }
     let target = allocate(byteCount: count)
-    if text.utf8.withContiguousStorageIfAvailable({ target.copyMemory(from: $0.baseAddress!, byteCount: count) }) == nil {
+    if text.utf8.withContiguousStorageIfAvailable({ target.copyMemory(from: $0.baseAddress!, byteCount: count) }) == nil
+    {
       for (index, byte) in text.utf8.enumerated() { target.storeBytes(of: byte, toByteOffset: index, as: UInt8.self) }
     }
     return amqp_bytes_t(len: count, bytes: target)

@@ -29,7 +29,9 @@ enum ArgumentRewriter {
     let relevant = arguments.prefix { $0 != "--" }
     for (index, argument) in relevant.enumerated() {
       if argument == "--output=json" || argument == "--output=jsonl" { return true }
-      if argument == "--output", index + 1 < relevant.count, ["json", "jsonl"].contains(relevant[index + 1]) { return true }
+      if argument == "--output", index + 1 < relevant.count, ["json", "jsonl"].contains(relevant[index + 1]) {
+        return true
+      }
     }
     return false
   }

@@ -100,9 +100,16 @@ enum ConfigurationView {
       ("max_lost", settings.maxLost.map { String($0) }),
       ("payload_limit_bytes", settings.payloadLimitBytes.map { String($0) }),
       ("disabled", settings.disabled ? "true" : nil),
-      ("retry", settings.retry.map { "\($0.strategy.rawValue), from \(JSONText.number($0.initialSeconds)) s to \(JSONText.number($0.maxSeconds)) s" }),
+      (
+        "retry",
+        settings.retry.map {
+          "\($0.strategy.rawValue), from \(JSONText.number($0.initialSeconds)) s to \(JSONText.number($0.maxSeconds)) s"
+        }
+      ),
     ]
-    values += settings.resourceLimits.sorted { $0.key < $1.key }.map { ("resource_limits.\($0.key)", JSONText.number($0.value)) }
+    values += settings.resourceLimits.sorted { $0.key < $1.key }.map {
+      ("resource_limits.\($0.key)", JSONText.number($0.value))
+    }
     return values.compactMap { name, value in value.map { (name, $0) } }
   }
 }

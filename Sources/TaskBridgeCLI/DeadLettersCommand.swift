@@ -11,7 +11,8 @@ struct DeadLettersCommand: AsyncParsableCommand {
     @Option(help: "Task key.") var task: String?
     @Option(help: "First part of the task key.") var domain: String?
     @Option(help: "Fingerprint, as `dead-letters groups` shows it.") var fingerprint: String?
-    @Option(help: "Reason: exhausted, permanent, rejected, lost, undeliverable, delivery_limit, resources or child_failed.")
+    @Option(
+      help: "Reason: exhausted, permanent, rejected, lost, undeliverable, delivery_limit, resources or child_failed.")
     var reason: String?
     @Option(help: ArgumentHelp("Dead since.", valueName: "time"), transform: ArgumentReader.time) var since: String?
     @Option(help: ArgumentHelp("Dead until.", valueName: "time"), transform: ArgumentReader.time) var until: String?
@@ -50,7 +51,8 @@ struct DeadLettersCommand: AsyncParsableCommand {
       var query = filter.query
       query.add("resolution", resolution)
       let table = Table("RUN", "TASK", "REASON", "DEAD", "ATTEMPTS", "REPLAYS", "FINGERPRINT", "ERROR~")
-      try await client.client().list("/v1/dead-letters", query, page, printer: client.printer, table: table) { table, item in
+      try await client.client().list("/v1/dead-letters", query, page, printer: client.printer, table: table) {
+        table, item in
         let run = item["run"] ?? item
         table.add(
           run["id"]?.text, run["task"]?.text, item["reason"]?.text, item["dead_at"]?.text, item["attempt"]?.text,

@@ -7,8 +7,8 @@ struct DevCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "dev", abstract: "Run the bridge with a private RabbitMQ, for trying and developing.",
     discussion: """
-      Everything lies under ./.taskbridge (--data), listens on loopback and is stopped on exit; the broker's logs stay in \
-      broker/log. A broker that died is started again on its port; its address is in broker.json.
+      Everything lies under ./.taskbridge (--data), listens on loopback and is stopped on exit; the broker's logs stay \
+      in broker/log. A broker that died is started again on its port; its address is in broker.json.
       """)
 
   static let standardFolder = ".taskbridge"
@@ -102,7 +102,9 @@ struct DevCommand: AsyncParsableCommand {
     } catch {
       throw CommandFailure(
         .unreachable, "data_folder",
-        "cannot make the folder '\(Escaping.visible(path))': \((error as NSError).localizedDescription); choose another with --data")
+        "cannot make the folder '\(Escaping.visible(path))': \((error as NSError).localizedDescription); choose "
+          + "another with --data"
+      )
     }
   }
 
@@ -135,7 +137,9 @@ struct DevLock {
       close(descriptor)
       throw CommandFailure(
         .unreachable, "in_use",
-        "'\(Escaping.visible(folder))' is used by another taskbridge dev (pid \(Escaping.visible(holder.prefix(20)))): stop it, or choose another folder with --data")
+        "'\(Escaping.visible(folder))' is used by another taskbridge dev (pid "
+          + "\(Escaping.visible(holder.prefix(20)))): stop it, or choose another folder with --data"
+      )
     }
     ftruncate(descriptor, 0)
     let pid = Array(String(getpid()).utf8)

@@ -10,7 +10,9 @@ struct DoctorCommand: AsyncParsableCommand {
 
   @OptionGroup var bridge: BridgeOptions
 
-  @Option(help: ArgumentHelp("Address of the bridge (TASKBRIDGE_URL); else where the configuration has it.", valueName: "url"))
+  @Option(
+    help: ArgumentHelp("Address of the bridge (TASKBRIDGE_URL); else where the configuration has it.", valueName: "url")
+  )
   var url: String?
 
   @OptionGroup var output: OutputOptions

@@ -17,7 +17,8 @@ struct QuarantineCommand: AsyncParsableCommand {
       var query = Query()
       query.add("kind", kind)
       let table = Table("ID", "RECEIVED", "SOURCE", "KIND", "CODE", "BYTES", "DETAIL~")
-      try await client.client().list("/v1/quarantine", query, page, printer: client.printer, table: table) { table, item in
+      try await client.client().list("/v1/quarantine", query, page, printer: client.printer, table: table) {
+        table, item in
         table.add(
           item["id"]?.text, item["received_at"]?.text, item["source"]?.text, item["kind"]?.text, item["code"]?.text,
           item["size_bytes"]?.text, item["detail"]?.text)

@@ -16,10 +16,14 @@ struct RunsCommand: AsyncParsableCommand {
   @Option(help: "Name.") var name: String?
   @Option(help: "Part of the name.") var nameLike: String?
   @Option(help: "Type of the last error.") var errorType: String?
-  @Option(help: ArgumentHelp("What holds a ready run back, such as queue_bound.", valueName: "reason")) var heldBy: String?
-  @Option(help: ArgumentHelp("Created after.", valueName: "time"), transform: ArgumentReader.time) var createdAfter: String?
-  @Option(help: ArgumentHelp("Created before.", valueName: "time"), transform: ArgumentReader.time) var createdBefore: String?
-  @Option(help: ArgumentHelp("Finished after.", valueName: "time"), transform: ArgumentReader.time) var finishedAfter: String?
+  @Option(help: ArgumentHelp("What holds a ready run back, such as queue_bound.", valueName: "reason")) var heldBy:
+    String?
+  @Option(help: ArgumentHelp("Created after.", valueName: "time"), transform: ArgumentReader.time) var createdAfter:
+    String?
+  @Option(help: ArgumentHelp("Created before.", valueName: "time"), transform: ArgumentReader.time) var createdBefore:
+    String?
+  @Option(help: ArgumentHelp("Finished after.", valueName: "time"), transform: ArgumentReader.time) var finishedAfter:
+    String?
   @Option(help: ArgumentHelp("Finished before.", valueName: "time"), transform: ArgumentReader.time)
   var finishedBefore: String?
   @Option(help: "id, -id, run_at, -run_at, name, -name, -finished_at, priority or release.") var sort: String?
@@ -32,7 +36,7 @@ struct RunsCommand: AsyncParsableCommand {
     try await client.client().list("/v1/runs", query, page, printer: client.printer, table: table) { table, run in
       table.add(
         run["id"]?.text, run["task"]?.text, run["state"]?.text,
-        "\(run["attempt"]?.text ?? "0")/\(run["max_attempts"]?.text ?? "-")",
+        run["attempt"]?.text,
         run["effective_priority"]?.text ?? run["priority"]?.text, run["created_at"]?.text, run["name"]?.text,
         RunView.errorText(run["last_error"]))
     }

@@ -19,7 +19,8 @@ struct ServeCommand: AsyncParsableCommand {
     for warning in effective.warnings { StandardError.say("warning: \(warning)") }
     let stop = StopSignals.latch()
     try await BridgeRunner.run(effective.configuration, stop: stop) { address in
-      StandardError.say("taskbridge listens on \(address.url), broker \(RedactedURL.text(effective.configuration.amqpURL))")
+      StandardError.say(
+        "taskbridge listens on \(address.url), broker \(RedactedURL.text(effective.configuration.amqpURL))")
     }
   }
 }

@@ -45,13 +45,14 @@ struct StatusCommand: AsyncParsableCommand {
     properties.add(
       "store",
       snapshot["store"].map { store in
-        "\(store["runs"]?.text ?? "?") runs, \(ByteCount.text(store["size_bytes"]?.int)), WAL \(ByteCount.text(store["wal_bytes"]?.int))"
+        "\(store["runs"]?.text ?? "?") runs, \(ByteCount.text(store["size_bytes"]?.int)), WAL "
+          + "\(ByteCount.text(store["wal_bytes"]?.int))"
       })
     properties.add(
       "per second",
       snapshot["rates"].map { rates in
         ["submitted", "completed", "failed"].map { name in
-          "\(name) \(rates["\(name)_per_second"]?.text ?? "0")"
+          "\(name) \(JSONText.number(((rates["\(name)_per_second"]?.double ?? 0) * 10).rounded() / 10))"
         }.joined(separator: ", ")
       })
     properties.add("dead letters", snapshot["dead_letters"]?.text)

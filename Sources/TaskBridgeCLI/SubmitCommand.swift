@@ -21,7 +21,8 @@ struct SubmitCommand: AsyncParsableCommand {
   @Option(help: "The payload is bytes of this content type, not JSON.")
   var contentType: String?
 
-  @Option(help: ArgumentHelp("Start no sooner than after this time, such as 10s.", valueName: "duration"),
+  @Option(
+    help: ArgumentHelp("Start no sooner than after this time, such as 10s.", valueName: "duration"),
     transform: DurationArgument.parse)
   var delay: Double?
 
@@ -40,7 +41,8 @@ struct SubmitCommand: AsyncParsableCommand {
   @Option(help: "The first run with this key is returned however often it is asked for.")
   var idempotencyKey: String?
 
-  @Option(help: ArgumentHelp("Start after this run has completed; repeatable.", valueName: "run"),
+  @Option(
+    help: ArgumentHelp("Start after this run has completed; repeatable.", valueName: "run"),
     transform: ArgumentReader.run)
   var after: [String] = []
 
@@ -59,7 +61,9 @@ struct SubmitCommand: AsyncParsableCommand {
   @Option(help: "Workflow the run belongs to.")
   var workflowID: String?
 
-  @Option(help: ArgumentHelp("Wait for the end of the run, at most this long when given (--wait=30s).", valueName: "duration"))
+  @Option(
+    help: ArgumentHelp("Wait for the end of the run, at most this long when given (--wait=30s).", valueName: "duration")
+  )
   var wait: String?
 
   @OptionGroup var client: ClientOptions

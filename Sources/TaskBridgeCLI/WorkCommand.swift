@@ -8,10 +8,10 @@ struct WorkCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "work", abstract: "Do the runs of task keys with a command.",
     discussion: """
-      The payload comes on stdin; stdout is the result (JSON, else a string, at most 1 MiB); status 0 is success. Any other \
-      status fails the attempt with type exit_<status> and the end of stderr. The command runs under /bin/sh -c with \
-      TASKBRIDGE_RUN_ID, TASKBRIDGE_ATTEMPT, TASKBRIDGE_TASK and TASKBRIDGE_TOKEN. When a run is cancelled the command gets \
-      SIGINT and 10 s later SIGKILL. SIGTERM finishes what runs; a second one ends it.
+      The payload comes on stdin; stdout is the result (JSON, else a string, at most 1 MiB); status 0 is success. Any \
+      other status fails the attempt with type exit_<status> and the end of stderr. The command runs under /bin/sh -c \
+      with TASKBRIDGE_RUN_ID, TASKBRIDGE_ATTEMPT, TASKBRIDGE_TASK and TASKBRIDGE_TOKEN. When a run is cancelled the \
+      command gets SIGINT and 10 s later SIGKILL. SIGTERM finishes what runs; a second one ends it.
       """)
 
   @Argument(help: "Task keys.", transform: ArgumentReader.task) var tasks: [String]
@@ -24,7 +24,8 @@ struct WorkCommand: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Configuration file (TASKBRIDGE_CONFIG).", valueName: "file")) var config: String?
 
-  @Option(help: "What this worker is called in the history of its runs; host and process when left out.") var worker: String?
+  @Option(help: "What this worker is called in the history of its runs; host and process when left out.") var worker:
+    String?
 
   @Option(help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel: String?
@@ -51,7 +52,8 @@ struct WorkCommand: AsyncParsableCommand {
     let keys = tasks.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
     let settings = Worker.Settings(
       broker: try BrokerAccess.configuration(effective.configuration, name: "taskbridge work \(identity)"),
-      prefix: effective.configuration.prefix, tasks: keys, command: exec, parallel: parallel, worker: identity, node: node,
+      prefix: effective.configuration.prefix, tasks: keys, command: exec, parallel: parallel, worker: identity,
+      node: node,
       environment: ProcessInfo.processInfo.environment)
     let prefetch = Worker.prefetch(parallel: parallel, queues: keys.count)
     let ledger = RunLedger(slots: parallel, prefetch: prefetch * keys.count)

@@ -34,7 +34,9 @@ struct BrokerSession: Sendable {
     }
     return BrokerSession(
       bridge: bridge, publish: publish, consume: consume, admin: admin,
-      topology: Topology(connection: admin, names: bridge.names, configuration: bridge.configuration, logger: logger),
+      topology: Topology(
+        connection: admin, names: bridge.names, configuration: bridge.configuration, clock: bridge.clock,
+        logger: logger),
       openConnection: openConnection)
   }
 
@@ -215,6 +217,7 @@ struct BrokerSession: Sendable {
         where error.kind == .consumerCancelled || (error.kind == .channelClosed && consume.isOpen)
       {
         bridge.logger.error("a consumer was ended by the broker", metadata: ["error": "\(error)"])
+        try await Task.sleep(for: .seconds(Topology.vanishedPauseSeconds))
         try await topology.declareFixed()
       }
     }
@@ -239,6 +242,7 @@ struct BrokerSession: Sendable {
         bridge.logger.notice("broker takes messages again")
       case .channelReopened(let error):
         bridge.logger.error("publish channel was closed by the broker", metadata: ["error": "\(error)"])
+        try await Task.sleep(for: .seconds(Topology.vanishedPauseSeconds))
         try await topology.declareFixed()
         topology.forgetAll()
         bridge.ready.raise()

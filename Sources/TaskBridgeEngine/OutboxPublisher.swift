@@ -139,7 +139,7 @@ final class OutboxPublisher: Sendable {
     delayed.raise()
   }
 
-  /// Publishes again what was nacked or lost with its channel, after a pause; the attempt is unchanged.
+  /// Publishes again what was nacked, returned or lost with its channel, after a pause; the attempt is unchanged.
   func runDelayed() async throws {
     while !Task.isCancelled {
       await delayed.wait(atMost: 60)
@@ -149,7 +149,7 @@ final class OutboxPublisher: Sendable {
         defer { flight.delayed = [] }
         return flight.delayed
       }
-      try await send(items)
+      for item in items where try await isPublishable(item) { try await send([item]) }
     }
   }
 
@@ -172,22 +172,25 @@ final class OutboxPublisher: Sendable {
         land([item.id])
       }
     case .dispatch(let dispatch):
-      let task = dispatch.run.task
-      if !isFinal, try await !redeclare(task, dispatch) { return }
+      topology.forget(topology.names.run(dispatch.run.task))
       let now = bridge.clock.now()
-      let policy = bridge.policy(task)
+      let policy = bridge.policy(dispatch.run.task)
       let jitter = bridge.jitter()
       let again = try await bridge.writing { transaction throws(StoreError) in
         try transaction.returned(
           dispatch, text: text, returnsMax: isFinal ? 1 : Self.returnsMax, policy: policy, now: now, jitter: jitter)
       }
-      if again { try await send([item]) } else { land([item.id]) }
+      // Its queue is declared again by whoever publishes it again, after a pause that holds up nobody else.
+      if again { delay(item) } else { land([item.id]) }
     }
   }
 
+  /// Declares the queue of what is to be published again.
+  ///
   /// - Returns: false when the queue cannot be had: the dispatch was taken back.
-  private func redeclare(_ task: TaskKey, _ dispatch: Dispatch) async throws -> Bool {
-    topology.forget(topology.names.run(task))
+  private func isPublishable(_ item: Item) async throws -> Bool {
+    guard case .dispatch(let dispatch) = item, !topology.isKnown(dispatch.run.task) else { return true }
+    let task = dispatch.run.task
     do {
       try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
       return true
@@ -197,7 +200,7 @@ final class OutboxPublisher: Sendable {
       try await bridge.writing { transaction throws(StoreError) in
         try transaction.takeBack([dispatch], reason: "its queue cannot be used", now: now)
       }
-      land([UInt64(dispatch.outboxID)])
+      land([item.id])
       return false
     }
   }

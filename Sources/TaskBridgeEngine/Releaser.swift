@@ -34,7 +34,7 @@ struct Releaser: Sendable {
     let request = ReleaseRequest(now: bridge.clock.now(), runsMax: room) { task in
       if degraded[task] != nil { return nil }
       guard topology.isKnown(task) else {
-        missing.add(task)
+        if topology.pause(task) == 0 { missing.add(task) }
         return nil
       }
       return configuration.policy(for: task)

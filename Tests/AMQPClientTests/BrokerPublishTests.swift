@@ -7,7 +7,10 @@ import Testing
     try await Broker.withQueue { connection, queue in
       let count = 2_000
       let messages = (0..<count).map { index in
-        (id: UInt64(index), message: AMQPMessage(routingKey: queue, properties: .init(deliveryMode: 2), body: [1, 2, 3]))
+        (
+          id: UInt64(index),
+          message: AMQPMessage(routingKey: queue, properties: .init(deliveryMode: 2), body: [1, 2, 3])
+        )
       }
 
       async let outcomes = collect(count, from: connection.outcomes)

@@ -59,7 +59,8 @@ struct TooLate: Error, CustomStringConvertible { let description: String }
 
 /// Fails instead of hanging when what a test waits for does not come.
 func within<Result: Sendable>(
-  _ limit: Duration = .seconds(20), _ what: String = "the awaited event", _ body: @escaping @Sendable () async throws -> Result
+  _ limit: Duration = .seconds(20), _ what: String = "the awaited event",
+  _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {
   return try await withThrowingTaskGroup(of: Result.self) { group in
     group.addTask { try await body() }

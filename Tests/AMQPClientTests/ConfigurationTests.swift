@@ -29,7 +29,8 @@ import Testing
       url: "amqp://u:p@h1:1,h2,h3:3/v",
       endpoints: [.init(host: "h1", port: 1), .init(host: "h2", port: 5672), .init(host: "h3", port: 3)], vhost: "v",
       user: "u", password: "p"),
-    .init(url: "amqp://[::1]:7,10.0.0.5", endpoints: [.init(host: "::1", port: 7), .init(host: "10.0.0.5", port: 5672)]),
+    .init(
+      url: "amqp://[::1]:7,10.0.0.5", endpoints: [.init(host: "::1", port: 7), .init(host: "10.0.0.5", port: 5672)]),
     .init(url: "amqps://h", endpoints: [.init(host: "h", port: 5671)]),
   ]
 
@@ -134,6 +135,17 @@ import Testing
     let redacted = try AMQPConfiguration(url: url).redacted
 
     #expect(redacted == "amqps://u%40x:***@h1:1,[::1]:2/a%2Fb")
+  }
+
+  @Test func printingAConfigurationShowsNoSecret() throws {
+    let configuration = try AMQPConfiguration(url: "amqps://u:s3cret@h?certfile=/c&keyfile=/k&password=s3cret")
+    var dumped = ""
+
+    dump(configuration, to: &dumped)
+
+    for text in [dumped, "\(configuration)", String(reflecting: configuration), "\(configuration.tls as Any)"] {
+      #expect(!text.contains("s3cret"))
+    }
   }
 
   @Test(arguments: [

@@ -121,7 +121,6 @@ final class FakeSession: Sendable {
   /// Ends our direction; the client reads the end of the stream.
   func hangUp() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-
   /// For what the client may cut short by going away.
   func untilEnded(_ body: () throws -> Void) throws {
     do { try body() } catch is Ended {}
@@ -210,7 +209,9 @@ final class FakeSession: Sendable {
   /// - Returns: the arguments of the client's `start-ok`.
   @discardableResult
   func handshake(frameMax: UInt32 = 131_072, heartbeat: UInt16 = 0) throws -> [UInt8] {
-    guard try read(8) == Array("AMQP".utf8) + [0, 0, 9, 1] else { throw FakePeer.Failure(description: "no AMQP header") }
+    guard try read(8) == Array("AMQP".utf8) + [0, 0, 9, 1] else {
+      throw FakePeer.Failure(description: "no AMQP header")
+    }
     let properties = Wire.table(Wire.field("product", "S", Wire.longString("Fake")))
     try send(
       Method.start, channel: 0, [0, 9] + properties + Wire.longString("PLAIN EXTERNAL") + Wire.longString("en_US"))
@@ -257,7 +258,8 @@ final class FakeSession: Sendable {
     try sendContent(headers: headers, claimedBytes: claimedBytes, body: body)
   }
 
-  func sendContent(headers: [UInt8]? = nil, claimedBytes: UInt64? = nil, messageID: String? = nil, body: [UInt8]) throws {
+  func sendContent(headers: [UInt8]? = nil, claimedBytes: UInt64? = nil, messageID: String? = nil, body: [UInt8]) throws
+  {
     let flags: UInt16 = (headers == nil ? 0 : 1 << 13) | (messageID == nil ? 0 : 1 << 7)
     let properties = (headers.map(Wire.table) ?? []) + (messageID.map(Wire.shortString) ?? [])
     let size = claimedBytes ?? UInt64(body.count)

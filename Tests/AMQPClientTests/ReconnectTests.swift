@@ -64,7 +64,8 @@ import Testing
     }
     _ = machine.handle(.opened, jitter: 1)
 
-    #expect(machine.handle(.closed(lost, openFor: .seconds(30)), jitter: 1) == .wait(.milliseconds(200)))
+    #expect(
+      machine.handle(.closed(lost, openFor: ReconnectBackoff.stableAfter), jitter: 1) == .wait(.milliseconds(200)))
   }
 
   @Test func stopEndsEverythingAndNothingStartsAgain() {

@@ -14,7 +14,9 @@ final class TLSWorkshop: Sendable {
   /// plain and encrypted (passphrase `s3cret`).
   static func with<Result>(_ body: (TLSWorkshop) async throws -> Result) async throws -> Result {
     var template = Array("/tmp/amqp-tls-XXXXXX".utf8CString)
-    guard let path = mkdtemp(&template) else { throw Failure(description: "no folder: \(String(cString: strerror(errno)))") }
+    guard let path = mkdtemp(&template) else {
+      throw Failure(description: "no folder: \(String(cString: strerror(errno)))")
+    }
     let workshop = TLSWorkshop(folder: String(cString: path))
     do {
       try await workshop.makeCertificates()
@@ -87,7 +89,9 @@ final class TLSWorkshop: Sendable {
   /// Runs `script` behind a TLS server and lends a configuration that leads there.
   func withServer(
     certificate: String = "server", options: [String] = [],
-    script: @escaping @Sendable (FakeSession) throws -> Void = { try $0.handshake(); try $0.endOrderly() },
+    script: @escaping @Sendable (FakeSession) throws -> Void = {
+      try $0.handshake(); try $0.endOrderly()
+    },
     _ body: (AMQPConfiguration) async throws -> Void
   ) async throws {
     var ends: [Int32] = [-1, -1]

@@ -19,7 +19,11 @@ import Testing
           let multiple = UInt8.random(in: 0..<4, using: &random) == 0
           window.settle(tag: tag, multiple: multiple, as: .confirmed) { id, _ in settled.append(id) }
           let last = tag == 0 && multiple ? .max : tag
-          if multiple { if last < window.nextTag || tag == 0 { open = open.filter { $0 > last } } } else { open.remove(tag) }
+          if multiple {
+            if last < window.nextTag || tag == 0 { open = open.filter { $0 > last } }
+          } else {
+            open.remove(tag)
+          }
         }
         #expect(window.count == open.count)
       }
@@ -48,11 +52,13 @@ import Testing
     var ledger = DeliveryLedger()
     for tag in 1...10 { #expect(ledger.delivered(tag: UInt64(tag)) == UInt64(tag)) }
 
-    #expect(ledger.acknowledge([3, 2]) == [.acknowledge(tag: 3, multiple: false), .acknowledge(tag: 2, multiple: false)])
+    #expect(
+      ledger.acknowledge([3, 2]) == [.acknowledge(tag: 3, multiple: false), .acknowledge(tag: 2, multiple: false)])
     #expect(ledger.acknowledge([1]) == [.acknowledge(tag: 1, multiple: false)])
-    #expect(ledger.acknowledge([6, 4, 5, 9]) == [
-      .acknowledge(tag: 6, multiple: true), .acknowledge(tag: 9, multiple: false),
-    ])
+    #expect(
+      ledger.acknowledge([6, 4, 5, 9]) == [
+        .acknowledge(tag: 6, multiple: true), .acknowledge(tag: 9, multiple: false),
+      ])
     #expect(ledger.reject(7, requeue: false) == .reject(tag: 7, requeue: false))
     #expect(ledger.acknowledge([7, 9, 8, 10]) == [.acknowledge(tag: 10, multiple: true)])
     #expect(ledger.unsettledCount == 0)

@@ -103,7 +103,9 @@ import Testing
     #expect(!failure.message.contains("sesame"))
   }
 
-  @Test(arguments: ["amqp://u:p@127.0.0.1/", "amqp://u:p@[::1]/", "amqps://broker.example/", "amqps://u@broker.example/"])
+  @Test(arguments: [
+    "amqp://u:p@127.0.0.1/", "amqp://u:p@[::1]/", "amqps://broker.example/", "amqps://u@broker.example/",
+  ])
   func argumentsWithoutASecretForOthersAreTaken(url: String) throws {
     #expect(try load(nil, [:], ["amqp_url": url]).configuration.amqpURL == url)
   }
@@ -132,7 +134,8 @@ import Testing
     let key = try temporaryFile("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", mode: 0o600)
     defer { unlink(key) }
     let environment = [
-      "TASKBRIDGE_AMQP_URL": "amqps://b.example/", "TASKBRIDGE_AMQP_KEY_FILE": key, "TASKBRIDGE_AMQP_CERTIFICATE_FILE": key,
+      "TASKBRIDGE_AMQP_URL": "amqps://b.example/", "TASKBRIDGE_AMQP_KEY_FILE": key,
+      "TASKBRIDGE_AMQP_CERTIFICATE_FILE": key,
     ]
 
     let failure = try #require(throws: CommandFailure.self) { try load(nil, environment) }

@@ -46,7 +46,8 @@ final class FakeBridge: Sendable {
     }
     let (status, body) = answer(String(decoding: request, as: UTF8.self))
     let head =
-      "HTTP/1.1 \(status) X\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\nConnection: close\r\n\r\n"
+      "HTTP/1.1 \(status) X\r\nContent-Type: application/json\r\nContent-Length: "
+      + "\(body.utf8.count)\r\nConnection: close\r\n\r\n"
     let bytes = Array((head + body).utf8)
     _ = send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
   }

@@ -5,11 +5,15 @@ import Testing
 /// What is printed, and how.
 @Suite struct OutputTests {
   @Test func slicesKeepTheBytesTheServerSent() {
-    let answer = JSONSlice(Array(#"{"items": [ {"a": 1.50, "b":"x\"]"} , [1,{"c":"}"}], "s" ], "next_cursor":null}"#.utf8))
+    let answer = JSONSlice(
+      Array(#"{"items": [ {"a": 1.50, "b":"x\"]"} , [1,{"c":"}"}], "s" ], "next_cursor":null}"#.utf8))
 
     let items = answer["items"]?.elements ?? []
 
-    #expect(items.map { String(decoding: $0.bytes, as: UTF8.self) } == [#"{"a": 1.50, "b":"x\"]"}"#, #"[1,{"c":"}"}]"#, #""s""#])
+    #expect(
+      items.map { String(decoding: $0.bytes, as: UTF8.self) } == [
+        #"{"a": 1.50, "b":"x\"]"}"#, #"[1,{"c":"}"}]"#, #""s""#,
+      ])
     #expect(items.first?["a"]?.text == "1.50")
     #expect(items.first?["b"]?.string == "x\"]")
     #expect(answer["next_cursor"]?.isNull == true)

@@ -4,7 +4,8 @@ import Testing
 /// The built program: exit statuses, streams, signals.
 @Suite(.timeLimit(.minutes(2))) struct ProgramTests {
   private static let exits: [([String], Int32)] = [
-    (["bogus"], 64), (["runs", "--bogus"], 64), (["submit"], 64), (["submit", "Bad!"], 64), (["submit", "a", "{bad"], 64),
+    (["bogus"], 64), (["runs", "--bogus"], 64), (["submit"], 64), (["submit", "Bad!"], 64),
+    (["submit", "a", "{bad"], 64),
     (["submit", "a", "@/no/such/file"], 64), (["submit", "a", "--delay=-5s"], 64),
     (["submit", "a", "--at", "2026-01-01T00:00:00"], 64), (["show", "nope"], 64), (["status", "--url", "ftp://x"], 64),
     (["config", "check", "--http", "0.0.0.0:80"], 64), (["serve", "--amqp", "amqps://u:p@example.com/"], 64),
@@ -56,8 +57,8 @@ import Testing
       "--output", "json", "--url", server.url,
     ])
 
-    let body =
-      #"{"task":"email.send","payload":{ "a" : 1.50 },"delay_seconds":120,"depends_on":["\#(Self.id)"],"tags":{"k":"v=w"}}"#
+    let options = #""delay_seconds":120,"depends_on":["\#(Self.id)"],"tags":{"k":"v=w"}"#
+    let body = #"{"task":"email.send","payload":{ "a" : 1.50 },\#(options)}"#
     #expect(end.output.hasSuffix(#""request":\#(body)}"# + "\n"), "\(end.output)")
   }
 

@@ -52,7 +52,9 @@ struct BrokerFolder: Sendable {
     } catch {
       throw CommandFailure(
         .unreachable, "broker_folder",
-        "cannot write the broker's folder '\(path)': \((error as NSError).localizedDescription); choose another with --data")
+        "cannot write the broker's folder '\(path)': \((error as NSError).localizedDescription); choose another "
+          + "with --data"
+      )
     }
   }
 
@@ -82,8 +84,8 @@ enum BrokerOwner: Equatable, Sendable {
 
   static let setpriv = "/usr/bin/setpriv"
 
-  /// Root gives its node away to `rabbitmq` where that user can reach the folder. Where it cannot (a home of mode 0700),
-  /// the node runs as root: all its ports are on loopback and its cookie is for root's eyes only.
+  /// Root gives its node away to `rabbitmq` where that user can reach the folder. Where it cannot (a home of mode
+  /// 0700), the node runs as root: all its ports are on loopback and its cookie is for root's eyes only.
   static func suitable(forFolder path: String) -> BrokerOwner {
     guard geteuid() == 0, access(setpriv, X_OK) == 0, let entry = getpwnam("rabbitmq") else { return .ourselves }
     let (uid, gid) = (entry.pointee.pw_uid, entry.pointee.pw_gid)

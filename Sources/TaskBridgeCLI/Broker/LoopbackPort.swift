@@ -20,7 +20,9 @@ enum LoopbackPort {
     defer { close(descriptor) }
     var address = address(port)
     let connected = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
     }
     guard connected == 0 else { return false }
     let header: [UInt8] = Array("AMQP".utf8) + [0, 0, 9, 1]

@@ -3,8 +3,8 @@ import Synchronization
 
 /// A RabbitMQ node that belongs to one `taskbridge dev`: own folder, own ports on loopback, own session.
 ///
-/// A node that outlived its `dev` (kill -9) is found again by `broker.json` and used. While `supervise()` runs, a node that
-/// ended is started again on the same port, with fresh data when its folder is gone.
+/// A node that outlived its `dev` (kill -9) is found again by `broker.json` and used. While `supervise()` runs, a node
+/// that ended is started again on the same port, with fresh data when its folder is gone.
 final class PrivateBroker: Sendable {
   /// Longest start; a node takes 4 to 7 s on an idle machine.
   static let startSecondsMax = 60.0
@@ -39,7 +39,8 @@ final class PrivateBroker: Sendable {
     guard access(server, X_OK) == 0 else {
       throw CommandFailure(
         .unreachable, "rabbitmq_missing",
-        "RabbitMQ is not installed ('\(server)' is missing); install it with:\n  apt-get install rabbitmq-server\nor use a broker of your own: taskbridge serve --amqp URL"
+        "RabbitMQ is not installed ('\(server)' is missing); install it with:\n  apt-get install "
+          + "rabbitmq-server\nor use a broker of your own: taskbridge serve --amqp URL"
       )
     }
   }
@@ -65,7 +66,9 @@ final class PrivateBroker: Sendable {
     let port: Int
     if let requestedPort {
       guard LoopbackPort.isFree(requestedPort) else {
-        throw CommandFailure(.unreachable, "port_in_use", "port \(requestedPort) of 127.0.0.1 is in use: choose another with --amqp-port, or leave it out")
+        throw CommandFailure(
+          .unreachable, "port_in_use",
+          "port \(requestedPort) of 127.0.0.1 is in use: choose another with --amqp-port, or leave it out")
       }
       port = requestedPort
     } else if let left, LoopbackPort.isFree(left.port) {
@@ -81,7 +84,8 @@ final class PrivateBroker: Sendable {
     while true {
       try await Task.sleep(for: Self.watchInterval)
       guard let current = running.withLock({ $0 }), !isAlive(current) else { continue }
-      StandardError.say("the broker (pid \(current.record.pid)) has ended; starting it again on port \(current.record.port)")
+      StandardError.say(
+        "the broker (pid \(current.record.pid)) has ended; starting it again on port \(current.record.port)")
       await collect()
       var pause = Duration.seconds(1)
       while true {
@@ -131,7 +135,8 @@ final class PrivateBroker: Sendable {
       let command = owner.command(server, [])
       node = try withLog { log in
         try SpawnedProcess.start(
-          command.path, command.arguments, environment: environment(epmdPort: epmdPort, distributionPort: try LoopbackPort.free()),
+          command.path, command.arguments,
+          environment: environment(epmdPort: epmdPort, distributionPort: try LoopbackPort.free()),
           descriptors: log, folder: folder.path)
       }
     } catch {
@@ -183,10 +188,12 @@ final class PrivateBroker: Sendable {
 
   /// Takes away what is left of an ended node: its port mapper, its zombie.
   private func collect() async {
-    guard let current = running.withLock({ running in
-      defer { running = nil }
-      return running
-    }) else { return }
+    guard
+      let current = running.withLock({ running in
+        defer { running = nil }
+        return running
+      })
+    else { return }
     _ = current.child?.pollEnd()
     guard let epmd = current.record.epmdPID, current.record.epmdIsAlive else { return }
     kill(epmd, SIGTERM)
@@ -203,7 +210,8 @@ final class PrivateBroker: Sendable {
     do {
       return try withLog { log in
         try SpawnedProcess.start(
-          command.path, command.arguments, environment: ["PATH": Self.path, "LANG": "C.UTF-8"], descriptors: log, folder: folder.path)
+          command.path, command.arguments, environment: ["PATH": Self.path, "LANG": "C.UTF-8"], descriptors: log,
+          folder: folder.path)
       }
     } catch {
       // The node starts one by itself then.
@@ -248,7 +256,8 @@ final class PrivateBroker: Sendable {
       close(log)
     }
     guard null >= 0, log >= 0 else {
-      throw CommandFailure(.unreachable, "broker_folder", "cannot write '\(folder.startLog)': \(String(cString: strerror(errno)))")
+      throw CommandFailure(
+        .unreachable, "broker_folder", "cannot write '\(folder.startLog)': \(String(cString: strerror(errno)))")
     }
     return try body(.init(input: null, output: log, error: log))
   }

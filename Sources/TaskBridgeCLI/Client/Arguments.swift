@@ -58,7 +58,8 @@ enum ArgumentReader {
   /// The id of a run, in lower case.
   static func run(_ text: String) throws -> String {
     guard let run = RunID(text) else {
-      throw ValidationError("expected the id of a run, a UUID such as 01985c2e-7d2a-7c3b-9a51-0123456789ab; `taskbridge runs` lists them")
+      throw ValidationError(
+        "expected the id of a run, a UUID such as 01985c2e-7d2a-7c3b-9a51-0123456789ab; `taskbridge runs` lists them")
     }
     return run.description
   }

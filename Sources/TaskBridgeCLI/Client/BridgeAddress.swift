@@ -23,7 +23,8 @@ struct BridgeAddress: Equatable, Sendable, CustomStringConvertible {
       return nil
     }
     guard !host.isEmpty, !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }), let port = Int(digits),
-      (0...65_535).contains(port), host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || ".:-_".contains($0)) })
+      (0...65_535).contains(port),
+      host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || ".:-_".contains($0)) })
     else { return nil }
     self.host = String(host)
     self.port = port

@@ -21,7 +21,8 @@ struct BridgeClient: Sendable {
   /// - Throws: `CommandFailure` with status 64 when `address` is no `http(s)://HOST…` URL.
   init(_ address: String, token: String?) throws {
     let trimmed = address.hasSuffix("/") ? String(address.dropLast()) : address
-    guard let url = URL(string: trimmed), let scheme = url.scheme, ["http", "https"].contains(scheme), let host = url.host,
+    guard let url = URL(string: trimmed), let scheme = url.scheme, ["http", "https"].contains(scheme),
+      let host = url.host,
       !host.isEmpty, url.user == nil
     else {
       throw CommandFailure.usage(
@@ -87,7 +88,9 @@ struct BridgeClient: Sendable {
         "\(base) answered \(answer.status) without a problem object; is it a bridge?")
     }
     var lines = [problem["detail"]?.string ?? problem["title"]?.string ?? code]
-    for fault in problem["errors"]?.elements ?? [] {
+    let faults = problem["errors"]?.elements ?? []
+    // The detail of a single fault repeats it.
+    for fault in faults where faults.count > 1 {
       lines.append("  \(fault["pointer"]?.string ?? ""): \(fault["detail"]?.string ?? "")")
     }
     if let seconds = problem["retry_after_seconds"]?.text { lines.append("  try again in \(seconds) s") }
@@ -107,7 +110,8 @@ struct BridgeClient: Sendable {
     }
     return CommandFailure(
       .unreachable, "unreachable",
-      "cannot reach the bridge at \(base): \(reason); start it with `taskbridge serve` or `taskbridge dev`, or name it with --url or TASKBRIDGE_URL"
+      "cannot reach the bridge at \(base): \(reason); start it with `taskbridge serve` or `taskbridge dev`, or "
+        + "name it with --url or TASKBRIDGE_URL"
     )
   }
 }

@@ -63,7 +63,8 @@ enum FileReading {
       throw CommandFailure.usage("cannot read '\(Escaping.visible(path))': \(String(cString: strerror(errno)))")
     }
     return try bytes(
-      of: FileHandle(fileDescriptor: descriptor, closeOnDealloc: true), name: "'\(Escaping.visible(path))'", atMost: limit)
+      of: FileHandle(fileDescriptor: descriptor, closeOnDealloc: true), name: "'\(Escaping.visible(path))'",
+      atMost: limit)
   }
 
   static func bytes(of handle: FileHandle, name: String, atMost limit: Int) throws -> [UInt8] {

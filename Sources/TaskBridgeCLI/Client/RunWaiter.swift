@@ -41,7 +41,9 @@ struct RunWaiter: Sendable {
       if let seconds, waited >= .seconds(seconds) {
         throw CommandFailure(
           .waitFailed, "wait_timed_out",
-          "run \(id) has not ended within \(JSONText.number(seconds)) s and goes on; look at it with: taskbridge show \(id)")
+          "run \(id) has not ended within \(JSONText.number(seconds)) s and goes on; look at it with: "
+            + "taskbridge show \(id)"
+        )
       }
       let left = seconds.map { Duration.seconds($0) - waited } ?? .seconds(pause)
       try await Task.sleep(for: min(.seconds(pause), left))
@@ -56,7 +58,8 @@ struct RunWaiter: Sendable {
     query.add("limit", "1")
     let items = try await client.get("/v1/runs", query).json["items"]?.elements ?? []
     guard let run = items.first else {
-      throw CommandFailure(.notFound, "run_not_found", "run \(id) is gone: it was deleted or pruned while waiting for it")
+      throw CommandFailure(
+        .notFound, "run_not_found", "run \(id) is gone: it was deleted or pruned while waiting for it")
     }
     return run["state"]?.string
   }

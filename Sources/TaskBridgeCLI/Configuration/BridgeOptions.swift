@@ -9,7 +9,8 @@ struct BridgeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "level"))
   var logLevel: String?
   @Flag(help: "Take over a broker that carries another store's marker.") var adoptBroker = false
-  @Flag(help: "Go on although the broker's marker is newer than the store (a restored backup).") var acceptRollback = false
+  @Flag(help: "Go on although the broker's marker is newer than the store (a restored backup).") var acceptRollback =
+    false
 
   var flags: ConfigurationLoader.Flags {
     var flags = ConfigurationLoader.Flags()

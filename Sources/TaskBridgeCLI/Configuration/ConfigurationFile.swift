@@ -43,7 +43,11 @@ struct ConfigurationFile {
       } else if key == "tasks" {
         readTasks(value, into: &configuration)
       } else if key == "adopt_broker" || key == "accept_rollback" {
-        refuse(keyNode, "\(key) is a decision for one start, not for every one: use the flag --\(key == "adopt_broker" ? "adopt-broker" : "accept-rollback")")
+        refuse(
+          keyNode,
+          "\(key) is a decision for one start, not for every one: use the flag "
+            + "--\(key == "adopt_broker" ? "adopt-broker" : "accept-rollback")"
+        )
       } else {
         refuse(keyNode, UnknownKey.text(key, among: settings.keys.sorted() + ["retry", "tasks"]))
       }
@@ -59,7 +63,9 @@ struct ConfigurationFile {
       guard let text = keyNode.scalar?.string, let task = TaskKey(text) else {
         refuse(
           keyNode,
-          "'\(Escaping.visible((keyNode.scalar?.string ?? "").prefix(130)))' is no task key: 1 to 120 characters that match \(TaskKey.grammar)")
+          "'\(Escaping.visible((keyNode.scalar?.string ?? "").prefix(130)))' is no task key: 1 to 120 "
+            + "characters that match \(TaskKey.grammar)"
+        )
         continue
       }
       configuration.tasks[task] = readTask(value, text)
@@ -120,7 +126,8 @@ struct ConfigurationFile {
       case "strategy":
         let names = RetryPolicy.Strategy.allCases.map(\.rawValue)
         policy.strategy = readChoice(value, name, names).flatMap(RetryPolicy.Strategy.init) ?? policy.strategy
-      case "initial_seconds": policy.initialSeconds = readNumber(value, name, Self.delaySeconds) ?? policy.initialSeconds
+      case "initial_seconds":
+        policy.initialSeconds = readNumber(value, name, Self.delaySeconds) ?? policy.initialSeconds
       case "increment_seconds":
         policy.incrementSeconds = readNumber(value, name, Self.delaySeconds) ?? policy.incrementSeconds
       case "multiplier": policy.multiplier = readNumber(value, name, 1...1_000) ?? policy.multiplier
@@ -165,7 +172,10 @@ struct ConfigurationFile {
       return nil
     }
     // Plain `no`, `012` or `null` mean other things in YAML than they look like; quoting says which was meant.
-    if scalar.style == .plain, ["null", "~", "", "true", "false", "yes", "no", "on", "off"].contains(scalar.string.lowercased()) || Double(scalar.string) != nil {
+    if scalar.style == .plain,
+      ["null", "~", "", "true", "false", "yes", "no", "on", "off"].contains(scalar.string.lowercased())
+        || Double(scalar.string) != nil
+    {
       refuse(node, "\(path): expected a text; put it in quotes if that is what is meant")
       return nil
     }
@@ -175,7 +185,11 @@ struct ConfigurationFile {
   private mutating func readChoice(_ node: Node, _ path: String, _ choices: [String]) -> String? {
     guard let text = readText(node, path) else { return nil }
     guard choices.contains(text) else {
-      refuse(node, "\(path): '\(Escaping.visible(text.prefix(80)))' is not known: expected one of \(choices.joined(separator: ", "))")
+      refuse(
+        node,
+        "\(path): '\(Escaping.visible(text.prefix(80)))' is not known: expected one of "
+          + "\(choices.joined(separator: ", "))"
+      )
       return nil
     }
     return text

@@ -108,8 +108,11 @@ enum AMQPArgument {
     }
     guard carriesPassword(url), !configuration.isLoopback else { return }
     throw Refused(
-      reason: "a password for a broker that is not on loopback does not belong into an argument, where everybody can read it: "
-        + "leave it out and name a file that holds it in TASKBRIDGE_AMQP_PASSWORD_FILE (or put the whole URL into TASKBRIDGE_AMQP_URL)"
+      reason:
+        "a password for a broker that is not on loopback does not belong into an argument, where everybody can "
+        + "read it: "
+        + "leave it out and name a file that holds it in TASKBRIDGE_AMQP_PASSWORD_FILE (or put the whole URL "
+        + "into TASKBRIDGE_AMQP_URL)"
     )
   }
 

@@ -29,9 +29,12 @@ enum ConfigurationRules {
         "amqp_certificate_file and amqp_key_file go together: one of them is missing")
     }
     if let path = configuration.amqpKeyFile, isEncryptedKey(path) {
-      fault("amqp_key_file", "amqp_key_file: '\(Escaping.visible(path))' is encrypted: store the key without a passphrase, mode 0600")
+      fault(
+        "amqp_key_file",
+        "amqp_key_file: '\(Escaping.visible(path))' is encrypted: store the key without a passphrase, mode 0600")
     }
-    if !configuration.amqpURL.hasPrefix("amqps://"), configuration.amqpCAFile != nil || configuration.amqpKeyFile != nil {
+    if !configuration.amqpURL.hasPrefix("amqps://"), configuration.amqpCAFile != nil || configuration.amqpKeyFile != nil
+    {
       fault(configuration.amqpCAFile != nil ? "amqp_ca_file" : "amqp_key_file", "TLS files need an amqps:// URL")
     }
     if configuration.strictTasks, configuration.tasks.isEmpty {
@@ -46,7 +49,8 @@ enum ConfigurationRules {
       ("amqp_password_file", configuration.amqpPasswordFile), ("amqp_key_file", configuration.amqpKeyFile),
     ] {
       if let path, let mode = FileMode.of(path), mode & 0o077 != 0 {
-        warnings.append("\(key): '\(Escaping.visible(path))' can be read by others (mode \(FileMode.text(mode))): chmod 600 it")
+        warnings.append(
+          "\(key): '\(Escaping.visible(path))' can be read by others (mode \(FileMode.text(mode))): chmod 600 it")
       }
     }
     do throws(AMQPError) {
@@ -56,7 +60,8 @@ enum ConfigurationRules {
         let mode = FileMode.of(path), mode & 0o077 != 0
       {
         warnings.append(
-          "'\(Escaping.visible(path))' has a password in amqp_url and can be read by others (mode \(FileMode.text(mode))): chmod 600 it or use amqp_password_file"
+          "'\(Escaping.visible(path))' has a password in amqp_url and can be read by others (mode "
+            + "\(FileMode.text(mode))): chmod 600 it or use amqp_password_file"
         )
       }
       if broker.tls == nil, !broker.isLoopback {

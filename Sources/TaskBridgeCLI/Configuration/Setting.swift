@@ -53,7 +53,8 @@ struct Setting: Sendable {
       range.contains(number) ? .success(value) : .failure(Unfit("\(number) is out of range: \(expected)"))
     case (.boolean, .boolean): .success(value)
     case (.choice(let choices), .text(let text)):
-      choices.contains(text) ? .success(value) : .failure(Unfit("'\(Escaping.visible(text))' is not known: \(expected)"))
+      choices.contains(text)
+        ? .success(value) : .failure(Unfit("'\(Escaping.visible(text))' is not known: \(expected)"))
     case (.text, _), (.integer, _), (.boolean, _), (.choice, _): .failure(Unfit(expected))
     }
   }
@@ -88,7 +89,9 @@ extension Setting {
       }, show: show)
   }
 
-  private static func path(_ key: String, _ path: any WritableKeyPath<TaskBridgeConfiguration, String?> & Sendable) -> Setting {
+  private static func path(_ key: String, _ path: any WritableKeyPath<TaskBridgeConfiguration, String?> & Sendable)
+    -> Setting
+  {
     text(key) { configuration, text in
       configuration[keyPath: path] = text
       return nil
@@ -160,7 +163,8 @@ extension Setting {
       BridgeAddress(host: $0.httpHost, port: $0.httpPort).description
     },
     text("prefix") { configuration, text in
-      let isAllowed = text.utf8.count <= 60 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+      let isAllowed =
+        text.utf8.count <= 60 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
       guard isAllowed, text.first != "." else {
         return "'\(Escaping.visible(text))' is no prefix: 1 to 60 letters, digits, '.', '_' or '-', not '.' first"
       }

@@ -7,13 +7,15 @@ enum YAMLFault {
       return ConfigurationFault(place: "\(file):1:1", message: "is no YAML")
     }
     switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
       let hint = problem.contains("cannot start any token") ? "; indent with spaces, not tabs" : ""
       return ConfigurationFault(place: "\(file):\(mark)", message: problem + hint)
     case .duplicatedKeysInMapping(let duplicates, let context):
       let key = duplicates.min() ?? ""
       let place = secondPlace(of: key, in: text, from: context.mark.line) ?? context.mark.description
-      return ConfigurationFault(place: "\(file):\(place)", message: "the key '\(Escaping.visible(key.prefix(80)))' is given twice")
+      return ConfigurationFault(
+        place: "\(file):\(place)", message: "the key '\(Escaping.visible(key.prefix(80)))' is given twice")
     case .reader(let problem, let offset, _, let yaml):
       let before = yaml.prefix(offset ?? 0)
       let line = before.count { $0.isNewline } + 1
@@ -24,7 +26,8 @@ enum YAMLFault {
     }
   }
 
-  /// The parser names only the mapping; the second line of the same indentation that begins with the key is what repeats it.
+  /// The parser names only the mapping; the second line of the same indentation that begins with the key is what
+  /// repeats it.
   private static func secondPlace(of key: String, in text: String, from firstLine: Int) -> String? {
     var indentation: Int?
     for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()

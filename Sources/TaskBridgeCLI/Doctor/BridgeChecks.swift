@@ -36,10 +36,12 @@ enum BridgeChecks {
   private static func look(at snapshot: JSONSlice) -> [DoctorCheck] {
     var checks: [DoctorCheck] = []
     if snapshot["broker"]?["connected"]?.bool == false {
-      checks.append(.failed("bridge_broker", "the bridge is not connected to its broker", "see the check `broker`, and its log"))
+      checks.append(
+        .failed("bridge_broker", "the bridge is not connected to its broker", "see the check `broker`, and its log"))
     }
     if snapshot["broker"]?["blocked"]?.bool == true {
-      checks.append(.failed("bridge_broker", "the broker takes no messages (alarm)", "free memory or disk of the broker"))
+      checks.append(
+        .failed("bridge_broker", "the broker takes no messages (alarm)", "free memory or disk of the broker"))
     }
     if let synchronous = snapshot["store"]?["synchronous"]?.text {
       checks.append(
@@ -58,14 +60,17 @@ enum BridgeChecks {
       let oldest = snapshot["outbox"]?["oldest_seconds"]?.double ?? 0
       checks.append(
         oldest > outboxSecondsMax
-          ? .failed("outbox", "\(pending) messages wait, the oldest for \(Int(oldest)) s", "see the check `broker`: alarm, permission or queue limit")
+          ? .failed(
+            "outbox", "\(pending) messages wait, the oldest for \(Int(oldest)) s",
+            "see the check `broker`: alarm, permission or queue limit")
           : .ok("outbox", "\(pending) messages wait"))
     }
     for task in snapshot["tasks"]?.elements ?? [] {
       let waiting = (task["ready"]?.int ?? 0) + (task["launched"]?.int ?? 0)
       if waiting > 0, task["consumers"]?.int == 0 {
         checks.append(
-          .warning("consumers", "\(task["key"]?.text ?? "?"): \(waiting) runs wait and nobody works", "start workers for it"))
+          .warning(
+            "consumers", "\(task["key"]?.text ?? "?"): \(waiting) runs wait and nobody works", "start workers for it"))
       }
     }
     if let count = snapshot["quarantined"]?.int, count > 0 {

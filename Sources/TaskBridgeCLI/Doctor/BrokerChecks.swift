@@ -26,7 +26,9 @@ enum BrokerChecks {
     var checks = [describe(connection, broker)]
     checks += await objects(connection, prefix: configuration.prefix)
     for (task, dead) in (deadByTask ?? [:]).sorted(by: { $0.key < $1.key }) {
-      if let check = await mirror(connection, prefix: configuration.prefix, task: task, dead: dead) { checks.append(check) }
+      if let check = await mirror(connection, prefix: configuration.prefix, task: task, dead: dead) {
+        checks.append(check)
+      }
     }
     await connection.close()
     return checks
@@ -58,7 +60,8 @@ enum BrokerChecks {
     }
     if missing.isEmpty { return [.ok("broker_objects", "the bridge's queues exist")] }
     return [
-      .warning("broker_objects", "missing: \(missing.joined(separator: ", "))", "the bridge declares them when it connects")
+      .warning(
+        "broker_objects", "missing: \(missing.joined(separator: ", "))", "the bridge declares them when it connects")
     ]
   }
 
@@ -73,7 +76,8 @@ enum BrokerChecks {
       count = await depth(connection, queue)
     }
     switch count {
-    case .success(dead): return dead == 0 ? nil : .ok("dead_letters", "\(task): \(dead) in the table, \(dead) in \(queue)")
+    case .success(dead):
+      return dead == 0 ? nil : .ok("dead_letters", "\(task): \(dead) in the table, \(dead) in \(queue)")
     case .success(let messages):
       return .failed(
         "dead_letters", "\(task): \(dead) in the table, \(messages) in \(queue)",
@@ -95,8 +99,10 @@ enum BrokerChecks {
     case .connectFailed, .timeout: "start the broker, or name another with --amqp or TASKBRIDGE_AMQP_URL"
     case .loginRefused: "check user, password (TASKBRIDGE_AMQP_PASSWORD_FILE) and virtual host"
     case .tlsFailed: "check the CA file and that the URL has the name in the broker's certificate"
-    case .channelClosed where error.code == AMQPError.accessRefused: "give the user the permissions listed in docs/operating.md"
-    case .channelClosed, .invalidConfiguration, .invalidArgument, .notOpen, .cancelled, .connectionClosed, .connectionLost,
+    case .channelClosed where error.code == AMQPError.accessRefused:
+      "give the user the permissions listed in docs/operating.md"
+    case .channelClosed, .invalidConfiguration, .invalidArgument, .notOpen, .cancelled, .connectionClosed,
+      .connectionLost,
       .protocolViolation, .consumerCancelled, .overflow:
       nil
     }

@@ -12,7 +12,9 @@ struct DoctorCheck: Sendable, Equatable {
   /// What to do about it; nil when nothing is to be done.
   var nextStep: String?
 
-  static func ok(_ name: String, _ detail: String) -> DoctorCheck { DoctorCheck(name: name, status: .ok, detail: detail) }
+  static func ok(_ name: String, _ detail: String) -> DoctorCheck {
+    DoctorCheck(name: name, status: .ok, detail: detail)
+  }
 
   static func warning(_ name: String, _ detail: String, _ nextStep: String?) -> DoctorCheck {
     DoctorCheck(name: name, status: .warning, detail: detail, nextStep: nextStep)
@@ -41,6 +43,7 @@ struct DoctorCheck: Sendable, Equatable {
       }
     let padded = name + String(repeating: " ", count: max(0, nameWidth - name.count))
     let indent = String(repeating: " ", count: 9 + nameWidth + 2)
-    return "\(mark)  \(padded)  \(Escaping.visible(detail))\n" + (nextStep.map { "\(indent)→ \(Escaping.visible($0))\n" } ?? "")
+    return "\(mark)  \(padded)  \(Escaping.visible(detail))\n"
+      + (nextStep.map { "\(indent)→ \(Escaping.visible($0))\n" } ?? "")
   }
 }

@@ -9,7 +9,9 @@ enum LocalChecks {
   static let sqliteWithoutResetBug = [3, 51, 3]
 
   static func run(_ effective: ConfigurationLoader.Effective) -> [DoctorCheck] {
-    var checks = [DoctorCheck.ok("configuration", effective.file.map { "file '\($0)'" } ?? "no file, defaults and environment")]
+    var checks = [
+      DoctorCheck.ok("configuration", effective.file.map { "file '\($0)'" } ?? "no file, defaults and environment")
+    ]
     checks += effective.warnings.map { .warning("configuration", $0, nil) }
     checks += [sqlite(), librabbitmq(), descriptors()]
     checks += store(effective.configuration.dataDirectory)
@@ -25,7 +27,8 @@ enum LocalChecks {
     return .ok(
       "libsqlite3",
       hasBug
-        ? "\(version), which has the WAL-reset bug: only the bridge may write to the store, no sqlite3 shell, no Litestream"
+        ? "\(version), which has the WAL-reset bug: only the bridge may write to the store, no sqlite3 shell, "
+          + "no Litestream"
         : version)
   }
 
@@ -41,7 +44,8 @@ enum LocalChecks {
     }
     let count = UInt(limit.rlim_cur)
     if count < descriptorsMin {
-      return .failed("descriptors", "at most \(count) open files", "raise it to \(descriptorsMin) or more: ulimit -n, LimitNOFILE=")
+      return .failed(
+        "descriptors", "at most \(count) open files", "raise it to \(descriptorsMin) or more: ulimit -n, LimitNOFILE=")
     }
     return .ok("descriptors", "at most \(count == UInt(bitPattern: -1) ? "any number of" : String(count)) open files")
   }
@@ -54,7 +58,8 @@ enum LocalChecks {
     if access(folder, W_OK | X_OK) == 0 {
       checks.append(.ok("data_directory", "'\(folder)', mode \(FileMode.text(folderMode))"))
     } else {
-      checks.append(.failed("data_directory", "'\(folder)' cannot be written by this user", "chown it to the user of the bridge"))
+      checks.append(
+        .failed("data_directory", "'\(folder)' cannot be written by this user", "chown it to the user of the bridge"))
     }
     let store = folder + "/taskbridge.db"
     guard FileMode.of(store) != nil else {
@@ -66,18 +71,9 @@ enum LocalChecks {
       checks.append(.ok("store", "'\(store)', for its owner only"))
     }
     for (path, mode) in open {
-      checks.append(.failed("store", "'\(path)' can be reached by others (mode \(FileMode.text(mode)))", "chmod 600 '\(path)'"))
+      checks.append(
+        .failed("store", "'\(path)' can be reached by others (mode \(FileMode.text(mode)))", "chmod 600 '\(path)'"))
     }
     return checks
-  }
-}
-
-/// The shared libraries this process has really loaded, which may be newer than those it was built with.
-enum LoadedLibrary {
-  /// What a C function without parameters says, such as `sqlite3_libversion`.
-  static func version(_ function: String) -> String? {
-    guard let program = dlopen(nil, RTLD_NOW), let symbol = dlsym(program, function) else { return nil }
-    typealias Version = @convention(c) () -> UnsafePointer<CChar>?
-    return unsafeBitCast(symbol, to: Version.self)().map { String(cString: $0) }
   }
 }

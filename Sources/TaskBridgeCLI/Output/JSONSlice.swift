@@ -1,6 +1,7 @@
 /// A JSON value as the server sent it, byte for byte, looked into without decoding the rest.
 ///
-/// Reading is tolerant: where the bytes are no JSON the answer is nil or empty, never a trap. Whether they are valid is the server's promise.
+/// Reading is tolerant: where the bytes are no JSON the answer is nil or empty, never a trap. Whether they are valid is
+/// the server's promise.
 struct JSONSlice: Sendable {
   let bytes: ArraySlice<UInt8>
 

@@ -7,7 +7,8 @@ enum LogLevels {
   static let names = Logger.Level.allCases.map(\.rawValue)
 }
 
-/// Writes one line per record to stderr: `2026-11-20T23:39:00.123Z info message key=value`. Control characters are escaped.
+/// Writes one line per record to stderr: `2026-11-20T23:39:00.123Z info message key=value`. Control characters are
+/// escaped.
 struct LineLogHandler: LogHandler {
   var logLevel: Logger.Level
   var metadata: Logger.Metadata = [:]

@@ -12,8 +12,8 @@ enum RunView {
     properties.add("run", run["id"]?.text)
     properties.add("task", run["task"]?.text)
     properties.add("state", run["state"]?.text, isState: true)
-    properties.add("attempt", run["attempt"].map { "\($0.text ?? "0") of \(run["max_attempts"]?.text ?? "?")" })
-    let shown: Set<String> = ["id", "task", "state", "attempt", "max_attempts"]
+    properties.add("attempt", run["attempt"]?.text)
+    let shown: Set<String> = ["id", "task", "state", "attempt"]
     for (key, value) in run.members where !shown.contains(key) {
       if value.isNull || value.bytes.elementsEqual("[]".utf8) || value.bytes.elementsEqual("{}".utf8) { continue }
       properties.add(key, key == "last_error" ? errorText(value) : value.text)

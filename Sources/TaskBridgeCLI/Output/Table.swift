@@ -1,4 +1,5 @@
-/// A plain table: a header, then one line per row. Cells are escaped; only flexible columns are shortened, and only on a terminal.
+/// A plain table: a header, then one line per row. Cells are escaped; only flexible columns are shortened, and only on
+/// a terminal.
 struct Table: Sendable {
   struct Column: Sendable {
     var title: String

@@ -8,7 +8,8 @@ struct Terminal: Sendable {
 
   static let plain = Terminal(columns: nil, colors: false)
 
-  /// The terminal behind stdout. Colours need a terminal, an empty or absent `NO_COLOR` and a `TERM` that is not `dumb`.
+  /// The terminal behind stdout. Colours need a terminal, an empty or absent `NO_COLOR` and a `TERM` that is not
+  /// `dumb`.
   static func standardOutput(environment: [String: String] = ProcessInfo.processInfo.environment) -> Terminal {
     guard isatty(STDOUT_FILENO) == 1 else { return .plain }
     var size = winsize()

@@ -66,7 +66,8 @@ final class ExecutedCommand: Sendable {
     }
   }
 
-  /// Pipes made for one child must not be inherited by another that is started at the same moment: it would hold them open.
+  /// Pipes made for one child must not be inherited by another that is started at the same moment: it would hold them
+  /// open.
   private static let starting = Mutex(())
 
   private func runBlocking() throws -> Outcome {
@@ -173,7 +174,8 @@ private struct Pipes {
     _ input: inout ArraySlice<UInt8>, _ output: inout OutputBuffer, _ error: inout OutputBuffer, waitMilliseconds: Int32
   ) -> Bool {
     var entries = [
-      pollfd(fd: inputWrite, events: Int16(POLLOUT), revents: 0), pollfd(fd: outputRead, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: inputWrite, events: Int16(POLLOUT), revents: 0),
+      pollfd(fd: outputRead, events: Int16(POLLIN), revents: 0),
       pollfd(fd: errorRead, events: Int16(POLLIN), revents: 0),
     ]
     guard poll(&entries, nfds_t(entries.count), waitMilliseconds) > 0 else { return false }

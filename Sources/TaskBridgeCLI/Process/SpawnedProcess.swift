@@ -1,6 +1,7 @@
 import Foundation
 
-/// A child process in a session of its own, so that signals typed at a terminal do not reach it and its whole group can be told.
+/// A child process in a session of its own, so that signals typed at a terminal do not reach it and its whole group can
+/// be told.
 struct SpawnedProcess: Sendable {
   struct Failure: Error, CustomStringConvertible {
     var path: String
@@ -20,7 +21,8 @@ struct SpawnedProcess: Sendable {
   /// Starts a program. It inherits the three descriptors and nothing else, with every signal at its default.
   /// - Throws: `Failure` with the system's code.
   static func start(
-    _ path: String, _ arguments: [String], environment: [String: String], descriptors: Descriptors, folder: String? = nil
+    _ path: String, _ arguments: [String], environment: [String: String], descriptors: Descriptors,
+    folder: String? = nil
   ) throws(Failure) -> SpawnedProcess {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -29,7 +31,7 @@ struct SpawnedProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, descriptors.output, STDOUT_FILENO)
     posix_spawn_file_actions_adddup2(&actions, descriptors.error, STDERR_FILENO)
     // A descriptor of ours kept open by a child would keep a lock or a connection alive.
-    for descriptor in openDescriptors() { posix_spawn_file_actions_addclose(&actions, descriptor) }
+    closeOthers(&actions)
 
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -47,7 +49,9 @@ struct SpawnedProcess: Sendable {
 
     // There is no portable way to name a folder; a shell goes there and becomes the program.
     let (path, arguments) =
-      folder.map { ("/bin/sh", ["-c", "cd \"$1\" && shift && exec \"$@\"", "sh", $0, path] + arguments) } ?? (path, arguments)
+      folder.map { ("/bin/sh", ["-c", "cd \"$1\" && shift && exec \"$@\"", "sh", $0, path] + arguments) } ?? (
+        path, arguments
+      )
     let argv = ([path] + arguments).map { strdup($0) } + [nil]
     let envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { (argv + envp).forEach { free($0) } }
@@ -60,10 +64,20 @@ struct SpawnedProcess: Sendable {
   /// `POSIX_SPAWN_SETSID` of glibc, which hides it from Swift.
   private static let spawnInNewSession: Int32 = 0x80
 
-  /// Everything beyond the standard three. Closing one that has been closed meanwhile does no harm.
-  private static func openDescriptors() -> [Int32] {
+  /// Has the child close everything beyond the standard three.
+  private static func closeOthers(_ actions: inout posix_spawn_file_actions_t) {
+    // glibc has the right function and hides it from Swift too.
+    typealias AddCloseFrom = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+    if let add = LoadedLibrary.function("posix_spawn_file_actions_addclosefrom_np", as: AddCloseFrom.self),
+      add(&actions, STDERR_FILENO + 1) == 0
+    {
+      return
+    }
+    // Without it: what is open now. Closing one that has been closed meanwhile does no harm.
     let names = FileManager.default.enumerator(atPath: "/proc/self/fd")?.compactMap { $0 as? String } ?? []
-    return names.compactMap { Int32($0) }.filter { $0 > STDERR_FILENO }
+    for descriptor in names.compactMap({ Int32($0) }) where descriptor > STDERR_FILENO {
+      posix_spawn_file_actions_addclose(&actions, descriptor)
+    }
   }
 
   /// How a process ended.

@@ -3,7 +3,8 @@ import Foundation
 
 /// Signals as events instead of the end of the process.
 ///
-/// Unchecked: both properties never change, and cancelling, all that is ever done to a source, is allowed from any thread.
+/// Unchecked: both properties never change, and cancelling, all that is ever done to a source, is allowed from any
+/// thread.
 final class StopSignals: @unchecked Sendable {
   private let sources: [any DispatchSourceSignal]
   private let numbers: [Int32]
@@ -57,8 +58,12 @@ extension ProcessSetup {
   /// Ends the process by `number`, so that a shell sees what ended it (130 for SIGINT).
   static func die(of number: Int32) -> Never {
     signal(number, SIG_DFL)
-    kill(getpid(), number)
-    // A blocked signal would not be delivered; leave as a shell would have told it.
+    // Sent to this very thread and not blocked in it, it takes effect before raise() returns.
+    var set = sigset_t()
+    sigemptyset(&set)
+    sigaddset(&set, number)
+    pthread_sigmask(SIG_UNBLOCK, &set, nil)
+    raise(number)
     _exit(128 + number)
   }
 }

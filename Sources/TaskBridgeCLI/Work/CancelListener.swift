@@ -1,7 +1,8 @@
 import AMQPClient
 import Logging
 
-/// Hears of cancelled runs at once instead of with the next heartbeat; a worker without the right to listen works all the same.
+/// Hears of cancelled runs at once instead of with the next heartbeat; a worker without the right to listen works all
+/// the same.
 struct CancelListener: Sendable {
   /// Pause before another try when the exchange is missing or not to be read.
   static let retryAfter = Duration.seconds(30)
@@ -14,12 +15,14 @@ struct CancelListener: Sendable {
 
   /// Listens until the task is cancelled.
   func run() async {
-    var dialer = Dialer(broker, purpose: "cancels", logger: logger)
+    var dialer = Dialer(broker, purpose: "cancels", isQuiet: true, logger: logger)
     while !Task.isCancelled {
       guard let connection = await dialer.open() else { return }
       do throws(AMQPError) {
         let queue = try await connection.declareQueue("", durable: false, exclusive: true, autoDelete: true)
-        for task in tasks { try await connection.bindQueue(queue.name, exchange: exchange, routingKey: "cancel.\(task)") }
+        for task in tasks {
+          try await connection.bindQueue(queue.name, exchange: exchange, routingKey: "cancel.\(task)")
+        }
         let messages = try await connection.consume(queue.name, prefetch: 1, noAck: true)
         for try await batch in messages { batch.forEach { take($0) } }
         dialer.ended(nil)

@@ -1,20 +1,23 @@
 import AMQPClient
 import Logging
 
-/// Opens connections one after the other, with growing pauses, and says each new trouble once.
+/// Opens connections one after the other, with growing pauses, and says each new trouble once (a quiet one only logs
+/// it).
 struct Dialer {
   private var broker: AMQPConfiguration
   private let purpose: String
+  private let isQuiet: Bool
   private let logger: Logger
   private var machine: AMQPConnectionMachine
   private var openedAt = ContinuousClock.now
   private var action: AMQPConnectionMachine.Action
   private var lastTrouble: String?
 
-  init(_ broker: AMQPConfiguration, purpose: String, logger: Logger) {
+  init(_ broker: AMQPConfiguration, purpose: String, isQuiet: Bool = false, logger: Logger) {
     self.broker = broker
     self.broker.connectionName = "\(broker.connectionName) \(purpose)"
     self.purpose = purpose
+    self.isQuiet = isQuiet
     self.logger = logger
     machine = AMQPConnectionMachine(endpointCount: broker.endpoints.count)
     action = machine.handle(.start, jitter: 0)
@@ -29,7 +32,7 @@ struct Dialer {
           let connection = try await AMQPConnection.open(broker, endpointIndex: index, logger: logger)
           action = machine.handle(.opened, jitter: 0)
           openedAt = .now
-          if lastTrouble != nil { StandardError.say("connected to the broker again (\(purpose))") }
+          if lastTrouble != nil { say("connected to the broker again (\(purpose))") }
           lastTrouble = nil
           return connection
         } catch {
@@ -56,6 +59,10 @@ struct Dialer {
   private mutating func note(_ error: AMQPError) {
     guard error.kind != .cancelled, error.text != lastTrouble else { return }
     lastTrouble = error.text
-    StandardError.say("broker \(broker.redacted) (\(purpose)): \(Escaping.visible(error.text)); trying again")
+    say("broker \(broker.redacted) (\(purpose)): \(Escaping.visible(error.text)); trying again")
+  }
+
+  private func say(_ text: String) {
+    if isQuiet { logger.debug("\(text)") } else { StandardError.say(text) }
   }
 }

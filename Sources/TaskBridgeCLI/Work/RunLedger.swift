@@ -4,8 +4,8 @@ import Synchronization
 /// Which runs this worker holds, and when their messages are acknowledged.
 ///
 /// A message is acknowledged once its claim was accepted, except that enough of them are held back while all places are
-/// taken: the broker sends the next message for each acknowledged one, and a message that nobody can start must stay where
-/// another worker can have it.
+/// taken: the broker sends the next message for each acknowledged one, and a message that nobody can start must stay
+/// where another worker can have it.
 final class RunLedger: Sendable {
   enum Admission: Sendable, Equatable {
     /// To be claimed with this identity.
@@ -91,13 +91,18 @@ final class RunLedger: Sendable {
     settle(due)
   }
 
-  /// No answer came to the claim.
-  func unanswered(_ message: RunMessage, claim: String) {
-    state.withLock { state in
+  /// No answer came to the claim: its message goes back to the broker.
+  func unanswered(_ message: RunMessage, tag: UInt64, connection: AMQPConnection, claim: String) {
+    let again = state.withLock { state in
       state.active[message.token] = nil
       if state.openClaims.count >= Self.openClaimsMax { state.openClaims.removeAll() }
       state.openClaims[message.token] = claim
+      let again = state.held.filter { $0.token == message.token }
+      state.held.removeAll { $0.token == message.token }
+      return again
     }
+    connection.reject(tag, requeue: true)
+    for held in again { held.connection.reject(held.tag, requeue: true) }
   }
 
   /// The work is over, however it ended.

@@ -42,7 +42,8 @@ final class Worker: Sendable {
     reporter = Reporter(settings.broker, stop: stop, logger: logger)
   }
 
-  /// Unacknowledged messages per queue: half of the places, so that claims run beside each other and acknowledgements are early.
+  /// Unacknowledged messages per queue: half of the places, so that claims run beside each other and acknowledgements
+  /// are early.
   static func prefetch(parallel: Int, queues: Int) -> Int { max(1, parallel / (2 * max(1, queues))) }
 
   /// Works until it is told to stop, then finishes what runs.
@@ -78,7 +79,8 @@ final class Worker: Sendable {
         guard let connection = await dialer.open(unless: stop) else { break }
         do throws(AMQPError) {
           guard try await waitForQueue(of: task, connection) else { break }
-          let consumer = try await connection.consume("\(settings.prefix).run.\(task)", prefetch: UInt16(clamping: prefetch))
+          let consumer = try await connection.consume(
+            "\(settings.prefix).run.\(task)", prefetch: UInt16(clamping: prefetch))
           intake.current.withLock { $0 = (connection, consumer) }
           // The signal may have come before there was a consumer to end.
           if stop.signal != nil { try await connection.cancel(consumer) }
@@ -122,9 +124,10 @@ final class Worker: Sendable {
         _ = try await connection.declareQueue(queue, passive: true)
         StandardError.say("working on \(queue)")
         return true
-      } catch where error.kind == .channelClosed && error.code == AMQPError.notFound {
+      } catch  where error.kind == .channelClosed && error.code == AMQPError.notFound {
         if pause == Self.queuePauseMin {
-          StandardError.say("\(queue) does not exist yet: waiting for the bridge to make it with the first run of \(task)")
+          StandardError.say(
+            "\(queue) does not exist yet: waiting for the bridge to make it with the first run of \(task)")
         }
         guard await stop.pause(pause) else { return false }
         pause = min(pause * 2, Self.queuePauseMax)
@@ -138,19 +141,20 @@ final class Worker: Sendable {
     let tag = delivery.deliveryTag
     guard stop.signal == nil else { return connection.reject(tag, requeue: true) }
     guard delivery.problem == nil, let message = RunMessage(delivery, task: task) else {
-      StandardError.say("a message on \(settings.prefix).run.\(task) is no run of a bridge; given back as not understood")
+      StandardError.say(
+        "a message on \(settings.prefix).run.\(task) is no run of a bridge; given back as not understood")
       return connection.reject(tag, requeue: false)
     }
     guard
-      case .new(let claim) = ledger.admit(message, tag: tag, connection: connection, newClaim: UUID().uuidString.lowercased())
+      case .new(let claim) = ledger.admit(
+        message, tag: tag, connection: connection, newClaim: UUID().uuidString.lowercased())
     else { return }
     let reports = WorkerReports(
       worker: settings.worker, node: settings.node, claim: claim, nextReportSeconds: Self.heartbeatSeconds(message))
 
     // Claimed before there is a place: the bridge takes a message that nobody claims for lost.
     guard let answer = await reporter.ask(report(message, "running", reports.running())) else {
-      ledger.unanswered(message, claim: claim)
-      return connection.reject(tag, requeue: true)
+      return ledger.unanswered(message, tag: tag, connection: connection, claim: claim)
     }
     guard answer.isAccepted else {
       StandardError.say("run \(message.runID) attempt \(message.attempt): not started, \(answer.code)")
@@ -181,14 +185,20 @@ final class Worker: Sendable {
       report(message, state, body), patience: stop.signal == nil ? nil : Self.lastReportPatience)
     ledger.finished(message)
     guard isSent else {
-      return StandardError.say("run \(message.runID) attempt \(message.attempt): \(state), but the report could not be sent")
+      return StandardError.say(
+        "run \(message.runID) attempt \(message.attempt): \(state), but the report could not be sent")
     }
-    StandardError.say("run \(message.runID) attempt \(message.attempt): \(state) after \(JSONText.number((seconds * 1_000).rounded() / 1_000)) s")
+    StandardError.say(
+      "run \(message.runID) attempt \(message.attempt): \(state) after "
+        + "\(JSONText.number((seconds * 1_000).rounded() / 1_000)) s"
+    )
     guard stop.signal == nil, let answer = await endAnswer.value(within: Self.endAnswerPatience),
       answer.verdict != "accept"
     else { return }
     StandardError.say(
-      "run \(message.runID) attempt \(message.attempt): the report was refused, \(answer.code)\(answer.detail.map { ": \(Escaping.visible($0))" } ?? "")")
+      "run \(message.runID) attempt \(message.attempt): the report was refused, "
+        + "\(answer.code)\(answer.detail.map { ": \(Escaping.visible($0))" } ?? "")"
+    )
   }
 
   /// Waits for a place and runs the command.
