@@ -29,6 +29,7 @@ struct DevCommand: AsyncParsableCommand {
   func run() async throws {
     var effective = try effectiveConfiguration()
     LineLogHandler.bootstrap(level: effective.configuration.logLevel)
+    try DescriptorLimit.raise()
     let folder = effective.configuration.dataDirectory
     try makeFolder(folder)
     let lock = try DevLock(folder: folder)

@@ -17,6 +17,7 @@ struct ServeCommand: AsyncParsableCommand {
     let effective = try ConfigurationLoader(flags: bridge.flags).load()
     LineLogHandler.bootstrap(level: effective.configuration.logLevel)
     for warning in effective.warnings { StandardError.say("warning: \(warning)") }
+    try DescriptorLimit.raise()
     let stop = StopSignals.latch()
     try await BridgeRunner.run(effective.configuration, stop: stop) { address in
       StandardError.say(

@@ -65,7 +65,6 @@ private func decideOnEnded(_ report: WorkerReport, run: Run, attempt: Attempt) -
     case .noHeartbeat: decision.attemptSteps = [.error]
     case .done, .error, .fatal, .lost, .resourceError, .unpublished, .snoozed: break
     }
-    decision.reportedEnd = report.state
   }
   return decision
 }
@@ -95,7 +94,10 @@ private func decideEnd(
   var decision = Decision(.applied, action: .stop)
   decision.reportedEnd = report.state
   if attempt.state == .stopping {
-    if report.state == .completed {
+    if report.state == .completed, run.openChildren > 0 {
+      // Its own work is done, but it was asked to stop: its children still have to.
+      decision.attemptSteps = [.done]
+    } else if report.state == .completed {
       decision.attemptSteps = [.done]
       decision.runSteps = [RunStep(.completed, "finished before it could be stopped")]
     } else {

@@ -97,6 +97,8 @@ private func decideCancel(run: Run, attempt: Attempt?, reason: String?) -> Decis
   var decision = Decision(.applied, action: .continue)
   switch run.state {
   case .blocked, .scheduled, .ready, .paused:
+    // An attempt that was taken back ends with its run.
+    if attempt?.state == .queued { decision.attemptSteps = [.stopping, .fatal] }
     decision.runSteps = [RunStep(.cancelled, reason)]
   case .queued, .launched:
     decision.attemptSteps = [.stopping, .fatal]

@@ -1,3 +1,4 @@
+import AMQPClient
 import Logging
 import Synchronization
 import TaskBridgeCore
@@ -71,17 +72,47 @@ final class BridgeContext: Sendable {
     }
   }
 
+  /// Declares the run queue of `task`. One that cannot be had degrades its own task key alone; the others go on.
+  ///
+  /// - Returns: whether it can be used.
+  func haveRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws -> Bool {
+    do {
+      try await ensureRunQueue(task, topology: topology, incarnation: incarnation)
+      state.setDegraded(task, because: nil)
+      return true
+    } catch let error as AMQPError where error.kind == .channelClosed || error.kind == .invalidArgument {
+      state.setDegraded(task, because: error.description)
+      logger.error(
+        "run queue cannot be used, its runs are held", metadata: ["task": "\(task)", "error": "\(error)"])
+      return false
+    }
+  }
+
+  /// Declares the mirror queue of `task`; without it the table is all there is.
+  func haveDeadQueue(_ task: TaskKey, topology: Topology) async throws -> Bool {
+    do {
+      try await topology.ensureDeadQueue(task)
+      return true
+    } catch {
+      guard error.kind == .channelClosed || error.kind == .invalidArgument else { throw error }
+      logger.error(
+        "dead-letter queue cannot be used, the table alone has them",
+        metadata: ["task": "\(task)", "error": "\(error)"])
+      return false
+    }
+  }
+
   /// Declares the run queue of `task`; when it had to be made, what an older one held is dispatched again.
   func ensureRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws {
     let queue = names.run(task)
-    let isNew = try await topology.ensureRunQueue(task)
+    // Before the declaration: what is confirmed after it lies in the new queue.
     let now = clock.now()
+    let isNew = try await topology.ensureRunQueue(task)
     try await writing { transaction throws(StoreError) in
       try transaction.rememberQueue(queue, task: task, broker: incarnation, now: now)
     }
     guard isNew else { return }
-    let restorer = Restorer(store: store, state: state, topology: topology, clock: clock, logger: logger)
-    let count = try await restorer.takeBackAll(
+    let count = try await Restorer(bridge: self, topology: topology).takeBackAll(
       task, queue: queue, confirmedBefore: now, reason: "its queue was gone", incarnation: incarnation)
     if count > 0 {
       logger.warning("queue was gone, its runs go out again", metadata: ["queue": "\(queue)", "runs": "\(count)"])

@@ -1,4 +1,5 @@
 public import ServiceLifecycle
+import TaskBridgeStore
 
 extension TaskBridge {
   /// The services of the bridge, for one service group: the clock and the broker.
@@ -12,6 +13,12 @@ private struct TimekeeperService: Service {
   let bridge: BridgeContext
 
   func run() async throws {
-    try await cancelWhenGracefulShutdown { try await Timekeeper(bridge: bridge).run() }
+    do {
+      try await cancelWhenGracefulShutdown { try await Timekeeper(bridge: bridge).run() }
+    } catch is CancellationError {
+      return
+    } catch let error as StoreError {
+      throw StartError(message: error.message, exitCode: 5)
+    }
   }
 }

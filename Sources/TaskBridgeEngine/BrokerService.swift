@@ -23,7 +23,7 @@ struct BrokerService: Service {
       case .open(let index):
         do {
           let session = try await BrokerSession.open(
-            bridge, configuration: try connectionConfiguration(), endpointIndex: index)
+            bridge, configuration: try connectionConfiguration(wasConnected: wasConnected), endpointIndex: index)
           _ = machine.handle(.opened, jitter: 0)
           wasConnected = true
           bridge.state.enter(.restoring, brokerVersion: session.publish.serverVersion)
@@ -72,7 +72,7 @@ struct BrokerService: Service {
   }
 
   /// Read anew at each connect: a password file may have changed.
-  private func connectionConfiguration() throws -> AMQPConfiguration {
+  private func connectionConfiguration(wasConnected: Bool = false) throws -> AMQPConfiguration {
     let settings = bridge.configuration
     do {
       var configuration = try AMQPConfiguration(url: settings.amqpURL)
@@ -88,6 +88,8 @@ struct BrokerService: Service {
     } catch let error as AMQPError {
       throw StartError(message: error.text, exitCode: 64)
     } catch {
+      // A file that is being replaced right now is there again in a moment.
+      if wasConnected { throw AMQPError(.loginRefused, "the broker's password file cannot be read") }
       throw StartError(
         message: "the broker's password file \(settings.amqpPasswordFile ?? "") cannot be read: \(error.localizedDescription)",
         exitCode: 5)

@@ -6,8 +6,8 @@ import TaskBridgeStore
 
 /// One life with one broker: connect, lock, restore, then everything that needs it, until a connection ends.
 struct BrokerSession: Sendable {
-  /// Seconds to wait for a lock that a dead connection of ours may still hold.
-  static let lockSecondsMax = 60.0
+  /// Seconds to wait at least for a lock that a dead connection of ours may still hold.
+  static let lockSecondsMin = 60.0
   /// Seconds in-flight messages get at shutdown.
   static let farewellSeconds = 5.0
 
@@ -61,9 +61,12 @@ struct BrokerSession: Sendable {
 
   private func end() async -> Result<Void, any Error> {
     do {
-      try await lock()
-      let incarnation = try await identify()
-      try await topology.declareFixed()
+      let incarnation = try await cancelWhenGracefulShutdown {
+        try await lock()
+        let incarnation = try await identify()
+        try await topology.declareFixed()
+        return incarnation
+      }
       try await work(incarnation: incarnation)
       return .success(())
     } catch {
@@ -80,7 +83,9 @@ struct BrokerSession: Sendable {
   /// The exclusive queue that only one bridge of this store can hold on this broker.
   private func lock() async throws {
     let name = bridge.names.lock(bridge.store.identity.storeID)
-    let end = bridge.clock.uptimeSeconds() + Self.lockSecondsMax
+    // A broker gives a silent connection up after at most three heartbeats.
+    let patience = max(Self.lockSecondsMin, 3 * Double(bridge.configuration.heartbeatSeconds) + 10)
+    let end = bridge.clock.uptimeSeconds() + patience
     var isHeld = try await takeLock(name)
     while !isHeld {
       guard bridge.clock.uptimeSeconds() < end else {
@@ -97,7 +102,7 @@ struct BrokerSession: Sendable {
   /// - Returns: false while another connection holds it.
   private func takeLock(_ name: String) async throws -> Bool {
     do {
-      _ = try await publish.declareQueue(name, durable: false, exclusive: true, autoDelete: true, passive: false)
+      _ = try await consume.declareQueue(name, durable: false, exclusive: true, autoDelete: true, passive: false)
       return true
     } catch {
       if error.code == AMQPError.resourceLocked { return false }
@@ -109,7 +114,7 @@ struct BrokerSession: Sendable {
   private func identify() async throws -> String {
     let storeID = bridge.store.identity.storeID
     let markers = MarkerQueue(connection: admin, names: bridge.names, storeID: storeID)
-    let finding = try await markers.read()
+    let finding = try await markers.read(adopts: bridge.configuration.adoptBroker)
     let known = try await bridge.writing { transaction throws(StoreError) in try transaction.generation() }
     let incarnation: String
     switch finding {
@@ -144,7 +149,8 @@ struct BrokerSession: Sendable {
 
   private func work(incarnation: String) async throws {
     let publisher = OutboxPublisher(connection: publish, bridge: bridge, topology: topology, incarnation: incarnation)
-    let replies = ReplySender(connection: publish, codec: bridge.codec, names: bridge.names, logger: bridge.logger)
+    let replies = ReplySender(
+      codec: bridge.codec, names: bridge.names, logger: bridge.logger, clock: bridge.clock, open: openConnection)
     let events = try await topology.look(bridge.names.events)?.messageCount ?? 0
     let returned = try await topology.look(bridge.names.returned)?.messageCount ?? 0
     let eventsGate = DrainGate(expected: events)
@@ -169,10 +175,9 @@ struct BrokerSession: Sendable {
       group.addTask { try await watchState() }
       group.addTask {
         // What waited in the broker is judged before anything is counted as missing and before any lease can end.
-        try await eventsGate.wait()
-        try await returnedGate.wait()
-        try await Restorer(store: bridge.store, state: bridge.state, topology: topology, clock: bridge.clock, logger: bridge.logger)
-          .run(incarnation: incarnation)
+        try await eventsGate.wait { try await isEmpty(bridge.names.events) }
+        try await returnedGate.wait { try await isEmpty(bridge.names.returned) }
+        try await Restorer(bridge: bridge, topology: topology).run(incarnation: incarnation)
         try await Timekeeper(bridge: bridge).grantGrace()
         try await publisher.republishPending()
         bridge.state.enter(.running)
@@ -180,6 +185,8 @@ struct BrokerSession: Sendable {
         try await release(publisher: publisher, replies: replies, incarnation: incarnation)
       }
       group.addTask {
+        // Whatever ends the session, no lease ends before reports are read again.
+        defer { if bridge.state.phase == .running { bridge.state.enter(.brokerDown("the session has ended")) } }
         try await gracefulShutdown()
         bridge.state.enter(.brokerDown("stopping"))
         await publisher.drain(atMost: Self.farewellSeconds)
@@ -189,11 +196,16 @@ struct BrokerSession: Sendable {
     }
   }
 
+  private func isEmpty(_ queue: String) async throws -> Bool {
+    try await topology.look(queue)?.messageCount ?? 0 == 0
+  }
+
   /// What starts only once store and broker are in line.
   private func release(publisher: OutboxPublisher, replies: ReplySender, incarnation: String) async throws {
     let releaser = Releaser(bridge: bridge, publisher: publisher, topology: topology, incarnation: incarnation)
     let mirror = DeadLetterMirror(bridge: bridge, topology: topology, open: openConnection)
-    let probe = QueueProbe(bridge: bridge, topology: topology, incarnation: incarnation)
+    let probe = QueueProbe(
+      bridge: bridge, topology: topology, incarnation: incarnation, begun: bridge.clock.now())
     let submissions = SubmissionConsumer(bridge: bridge, connection: consume, replies: replies)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await consuming { try await submissions.run() } }
@@ -214,7 +226,8 @@ struct BrokerSession: Sendable {
         if Task.isCancelled { return }
         throw AMQPError(.connectionLost, "a consumer has ended")
       } catch let error as AMQPError
-        where error.kind == .consumerCancelled || (error.kind == .channelClosed && consume.isOpen)
+        where !error.needsOperator
+        && (error.kind == .consumerCancelled || (error.kind == .channelClosed && consume.isOpen))
       {
         bridge.logger.error("a consumer was ended by the broker", metadata: ["error": "\(error)"])
         try await Task.sleep(for: .seconds(Topology.vanishedPauseSeconds))

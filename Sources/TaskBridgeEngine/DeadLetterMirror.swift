@@ -23,35 +23,56 @@ struct DeadLetterMirror: Sendable {
   }
 
   /// One pass over the queue of `task`.
+  ///
+  /// The table is read twice: a letter counts as missing only when it was there, and out of the outbox, before the
+  /// first look; a message goes only when its letter is resolved after the last.
   func sync(_ task: TaskKey) async throws {
     let queue = topology.names.dead(task)
-    try await topology.ensureDeadQueue(task)
-    let wanted = try await bridge.writing { transaction throws(StoreError) in
-      try transaction.unresolvedDeadLetters(of: task)
+    guard try await bridge.haveDeadQueue(task, topology: topology) else { return }
+    let before = try await bridge.writing { transaction throws(StoreError) in
+      try transaction.unresolvedDeadLetters(of: task, onlyPublished: true)
     }
-    guard let info = try await topology.look(queue) else {
-      topology.forget(queue)
+    guard let info = try await topology.look(queue) else { return topology.forget(queue) }
+    if info.messageCount == 0, before.isEmpty { return }
+    let connection: AMQPConnection
+    do {
+      connection = try await open("mirror")
+    } catch {
+      // No connection to spare: the next pass will do.
+      bridge.logger.warning("dead letters cannot be compared now", metadata: ["error": "\(error)"])
       return
     }
-    if info.messageCount == wanted.count, wanted.isEmpty { return }
-    let connection = try await open("mirror")
-    var seen: Set<RunID> = []
-    do {
-      for _ in 0..<info.messageCount {
-        guard let delivery = try await connection.get(queue, acknowledge: true) else { break }
-        let id = delivery.properties.headers["tb-run-id"]?.stringValue.flatMap { RunID($0) }
-        if let id, wanted.contains(id), seen.insert(id).inserted { continue }
-        connection.settle(acknowledged: [delivery.deliveryTag])
-      }
-    } catch {
-      await connection.close()
-      throw error
+    let found = await messages(of: queue, atMost: info.messageCount, on: connection)
+    let wanted = try await bridge.writing { transaction throws(StoreError) in
+      try transaction.unresolvedDeadLetters(of: task, onlyPublished: false)
     }
+    var seen: Set<RunID> = []
+    let surplus = found.filter { message in
+      guard let id = message.id, wanted.contains(id) else { return true }
+      return !seen.insert(id).inserted
+    }
+    connection.settle(acknowledged: surplus.map(\.tag))
     await connection.close()
-    let missing = wanted.subtracting(seen)
+    let missing = found.count < info.messageCount ? [] : before.intersection(wanted).subtracting(seen)
     guard !missing.isEmpty else { return }
     let now = bridge.clock.now()
     try await bridge.writing { transaction throws(StoreError) in try transaction.mirrorAgain(missing, now: now) }
     bridge.logger.info("dead letters mirrored again", metadata: ["queue": "\(queue)", "messages": "\(missing.count)"])
+  }
+
+  /// What lies in the queue, unsettled: closing the connection puts it back.
+  private func messages(
+    of queue: String, atMost limit: Int, on connection: AMQPConnection
+  ) async -> [(tag: UInt64, id: RunID?)] {
+    var found: [(tag: UInt64, id: RunID?)] = []
+    do {
+      for _ in 0..<limit {
+        guard let delivery = try await connection.get(queue, acknowledge: true) else { break }
+        found.append((delivery.deliveryTag, delivery.properties.headers["tb-run-id"]?.stringValue.flatMap { RunID($0) }))
+      }
+    } catch {
+      bridge.logger.warning("dead letters cannot be read", metadata: ["queue": "\(queue)", "error": "\(error)"])
+    }
+    return found
   }
 }

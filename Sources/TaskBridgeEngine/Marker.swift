@@ -48,9 +48,12 @@ struct MarkerQueue: Sendable {
     case foreign(Marker)
   }
 
-  func read() async throws(AMQPError) -> Finding {
+  /// - Parameter adopts: look past another owner: this store takes the broker over.
+  func read(adopts: Bool) async throws(AMQPError) -> Finding {
+    let owner = try await read(names.owner)
+    if let owner, owner.storeID != storeID, !adopts { return .foreign(owner) }
     if let own = try await read(names.marker(storeID)), own.storeID == storeID { return .own(own) }
-    if let owner = try await read(names.owner), owner.storeID != storeID { return .foreign(owner) }
+    if let owner, owner.storeID != storeID { return .foreign(owner) }
     return .fresh
   }
 

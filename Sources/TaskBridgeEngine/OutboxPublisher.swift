@@ -13,6 +13,8 @@ final class OutboxPublisher: Sendable {
   static let bytesMax = 32 << 20
   /// Mandatory returns in a row after which an attempt is `unpublished`.
   static let returnsMax = 5
+  /// Most notices read at once; a dead letter's may be a payload each.
+  static let noticesMax = 20
   /// Seconds before a message that the broker nacked is published again.
   static let nackDelaySeconds = 0.5
 
@@ -50,6 +52,7 @@ final class OutboxPublisher: Sendable {
   /// Raised when something in flight was settled.
   let settled = Signal()
   private let delayed = Signal()
+  private let drained = Signal()
 
   init(connection: AMQPConnection, bridge: BridgeContext, topology: Topology, incarnation: String) {
     self.connection = connection
@@ -132,6 +135,7 @@ final class OutboxPublisher: Sendable {
       }
     }
     settled.raise()
+    drained.raise()
   }
 
   private func delay(_ item: Item) {
@@ -160,8 +164,11 @@ final class OutboxPublisher: Sendable {
     case .notice(let notice):
       if notice.kind == .dead, !isFinal {
         topology.forget(topology.names.dead(notice.run.task))
-        try await topology.ensureDeadQueue(notice.run.task)
-        try await send([item])
+        if try await bridge.haveDeadQueue(notice.run.task, topology: topology) {
+          try await send([item])
+        } else {
+          land([item.id])
+        }
       } else {
         // It can't be had as a message; the table has it.
         bridge.logger.error(
@@ -190,18 +197,17 @@ final class OutboxPublisher: Sendable {
   /// - Returns: false when the queue cannot be had: the dispatch was taken back.
   private func isPublishable(_ item: Item) async throws -> Bool {
     guard case .dispatch(let dispatch) = item, !topology.isKnown(dispatch.run.task) else { return true }
-    let task = dispatch.run.task
-    do {
-      try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
-      return true
-    } catch let error as AMQPError where error.kind == .channelClosed {
-      bridge.state.setDegraded(task, because: error.description)
-      let now = bridge.clock.now()
-      try await bridge.writing { transaction throws(StoreError) in
-        try transaction.takeBack([dispatch], reason: "its queue cannot be used", now: now)
-      }
-      land([item.id])
-      return false
+    if try await bridge.haveRunQueue(dispatch.run.task, topology: topology, incarnation: incarnation) { return true }
+    try await takeBack([dispatch])
+    land([item.id])
+    return false
+  }
+
+  private func takeBack(_ dispatches: [Dispatch]) async throws {
+    guard !dispatches.isEmpty else { return }
+    let now = bridge.clock.now()
+    try await bridge.writing { transaction throws(StoreError) in
+      try transaction.takeBack(dispatches, reason: "its queue cannot be used", now: now)
     }
   }
 
@@ -212,14 +218,17 @@ final class OutboxPublisher: Sendable {
     while !Task.isCancelled {
       let last = flight.withLock { $0.lastNotice }
       let notices = try await bridge.writing { transaction throws(StoreError) in
-        try transaction.pendingNotices(after: last, limit: 200)
+        try transaction.pendingNotices(after: last, limit: Self.noticesMax)
       }
-      if let newest = notices.last {
+      if bridge.state.phase != .running {
+        await bridge.outbox.wait(atMost: 1)
+      } else if let newest = notices.last {
         flight.withLock { $0.lastNotice = newest.outboxID }
+        var unusable: Set<TaskKey> = []
         for task in Set(notices.lazy.filter { $0.kind == .dead }.map(\.run.task)) {
-          try await topology.ensureDeadQueue(task)
+          if try await !bridge.haveDeadQueue(task, topology: topology) { unusable.insert(task) }
         }
-        try await send(notices.map(Item.notice))
+        try await send(notices.filter { $0.kind != .dead || !unusable.contains($0.run.task) }.map(Item.notice))
       } else {
         await bridge.outbox.wait(atMost: 30)
       }
@@ -241,10 +250,13 @@ final class OutboxPublisher: Sendable {
       count += pending.count
       let degraded = bridge.state.degraded
       let usable = pending.filter { degraded[$0.run.task] == nil }
+      try await takeBack(pending.filter { degraded[$0.run.task] != nil })
       for task in Set(usable.map(\.run.task)) where !topology.isKnown(task) {
-        try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
+        _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation)
       }
-      try await send(usable.map(Item.dispatch))
+      let held = bridge.state.degraded
+      try await takeBack(usable.filter { held[$0.run.task] != nil })
+      try await send(usable.filter { held[$0.run.task] == nil }.map(Item.dispatch))
     }
     if count > 0 { bridge.logger.info("published again", metadata: ["runs": "\(count)"]) }
   }
@@ -255,7 +267,7 @@ final class OutboxPublisher: Sendable {
     while inFlight > 0 {
       let left = end - bridge.clock.uptimeSeconds()
       guard left > 0 else { return }
-      await settled.wait(atMost: min(left, 0.2))
+      await drained.wait(atMost: min(left, 0.2))
     }
   }
 }

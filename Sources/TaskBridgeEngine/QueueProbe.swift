@@ -9,62 +9,79 @@ struct QueueProbe: Sendable {
   let topology: Topology
   let incarnation: String
 
+  /// When this session began: what was launched before it was lost by nobody's fault.
+  let begun: Timestamp
+
+  /// When a probe first saw a queue empty.
+  struct FirstEmpty {
+    var wall: Timestamp
+    var uptime: Double
+  }
+
   func run() async throws {
     let interval = max(0.5, Double(bridge.configuration.claimLatencyMaxSeconds) / 2)
+    var empty: [String: FirstEmpty] = [:]
     while !Task.isCancelled {
+      let start = bridge.clock.uptimeSeconds()
       try await Task.sleep(for: .seconds(interval))
-      try await runOnce()
+      // After a stop or suspend, or while the store could not write, claims may lie unread: begin anew.
+      if bridge.clock.uptimeSeconds() - start > interval + 5 || !bridge.state.readiness.isReady { empty = [:] }
+      try await runOnce(&empty)
     }
   }
 
-  func runOnce() async throws {
+  func runOnce(_ empty: inout [String: FirstEmpty]) async throws {
+    // Exchanges and queues that somebody deleted.
+    try await topology.declareFixed()
     for (task, degradation) in bridge.state.degraded { try await retry(task, degradation) }
     let facts = try await bridge.writing { transaction throws(StoreError) in try transaction.queueFacts() }
-    for queue in facts where queue.expected > 0 || queue.emptySince != nil {
-      try await probe(queue)
+    let degraded = bridge.state.degraded
+    for queue in facts {
+      if queue.expected == 0 || degraded[queue.task] != nil {
+        empty[queue.name] = nil
+      } else {
+        empty[queue.name] = try await probe(queue, firstEmpty: empty[queue.name])
+      }
     }
   }
 
   /// A queue that was refused is tried again; one that does not answer only once it has been deleted.
   private func retry(_ task: TaskKey, _ degradation: BridgeState.Degradation) async throws {
-    do {
-      if degradation.isSilent, try await topology.look(topology.names.run(task)) != nil { return }
-      try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
-      bridge.state.setDegraded(task, because: nil)
-      bridge.ready.raise()
-    } catch let error as AMQPError where error.kind == .channelClosed {
-      bridge.state.setDegraded(task, because: error.description)
-    }
+    if degradation.isSilent, try await topology.look(topology.names.run(task)) != nil { return }
+    if try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation) { bridge.ready.raise() }
   }
 
-  private func probe(_ queue: QueueFacts) async throws {
-    let now = bridge.clock.now()
+  /// - Returns: when the queue was first seen empty; nil while it is not.
+  private func probe(_ queue: QueueFacts, firstEmpty: FirstEmpty?) async throws -> FirstEmpty? {
+    let now = FirstEmpty(wall: bridge.clock.now(), uptime: bridge.clock.uptimeSeconds())
     guard let info = try await topology.look(queue.name) else {
       // Deleted: what it held goes out again, free of charge.
       topology.forget(queue.name)
-      return try await bridge.ensureRunQueue(queue.task, topology: topology, incarnation: incarnation)
+      _ = try await bridge.haveRunQueue(queue.task, topology: topology, incarnation: incarnation)
+      return nil
     }
-    let isEmpty = info.messageCount == 0
-    try await bridge.writing { transaction throws(StoreError) in
-      try transaction.noteProbe(queue.name, isEmpty: isEmpty, now: now)
+    guard info.messageCount == 0 else { return nil }
+    guard let firstEmpty else {
+      try await bridge.writing { transaction throws(StoreError) in try transaction.clearStale(queue.name) }
+      return now
     }
-    guard isEmpty, let since = queue.emptySince,
-      now.seconds(since: since) >= Double(bridge.configuration.claimLatencyMaxSeconds)
-    else { return }
+    guard now.uptime - firstEmpty.uptime >= Double(bridge.configuration.claimLatencyMaxSeconds) else { return firstEmpty }
     // A claim may still lie unread.
-    guard let events = try await topology.look(topology.names.events), events.messageCount == 0 else { return }
-    let (policies, jitter) = (bridge.policyLookup, bridge.jitter())
-    let lost = try await bridge.writing { transaction throws(StoreError) in
+    guard let events = try await topology.look(topology.names.events), events.messageCount == 0 else { return firstEmpty }
+    let (policies, jitter, task, begun) = (bridge.policyLookup, bridge.jitter(), queue.task, begun)
+    let (free, lost) = try await bridge.writing { transaction throws(StoreError) in
+      // Lost with an earlier connection or broker: costs nothing.
+      let free = try transaction.takeBackLaunched(
+        task, confirmedBefore: min(begun, firstEmpty.wall), reason: "its message is gone", limit: 500, now: now.wall)
       let lost = try transaction.giveUpOrphans(
-        queue.task, confirmedBefore: since, limit: 500, policies: policies, now: now, jitter: jitter)
-      // The next pair of probes starts here.
-      try transaction.noteProbe(queue.name, isEmpty: false, now: now)
-      try transaction.noteProbe(queue.name, isEmpty: true, now: now)
-      return lost
+        task, confirmedBefore: firstEmpty.wall, limit: 500, policies: policies, now: now.wall, jitter: jitter)
+      return (free, lost)
     }
-    if lost > 0 {
+    if free + lost > 0 {
       bridge.logger.warning(
-        "messages vanished from the broker unclaimed", metadata: ["queue": "\(queue.name)", "runs": "\(lost)"])
+        "messages vanished from the broker unclaimed",
+        metadata: ["queue": "\(queue.name)", "free": "\(free)", "lost": "\(lost)"])
     }
+    return now
   }
 }

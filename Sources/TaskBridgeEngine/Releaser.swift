@@ -1,5 +1,4 @@
 import AMQPClient
-import Logging
 import Synchronization
 import TaskBridgeCore
 import TaskBridgeStore
@@ -22,7 +21,8 @@ struct Releaser: Sendable {
 
   /// - Returns: whether anything was handed over, or might be at once.
   func runOnce() async throws -> Bool {
-    if bridge.state.isBlocked { return false }
+    // Nothing new leaves while the broker is short of room, or after the process was asked to stop.
+    guard bridge.state.phase == .running, !bridge.state.isBlocked else { return false }
     let room = min(publisher.room, Self.batchMax)
     if room == 0 {
       await publisher.settled.wait(atMost: 1)
@@ -41,21 +41,10 @@ struct Releaser: Sendable {
     }
     let dispatches = try await bridge.writing { transaction throws(StoreError) in try transaction.release(request) }
     try await publisher.send(dispatches.map(OutboxPublisher.Item.dispatch))
-    for task in missing.tasks { try await declare(task) }
-    return !dispatches.isEmpty || !missing.tasks.isEmpty
-  }
-
-  /// A queue that cannot be had degrades its own task key alone; the others go on.
-  private func declare(_ task: TaskKey) async throws {
-    do {
-      try await bridge.ensureRunQueue(task, topology: topology, incarnation: incarnation)
-      bridge.state.setDegraded(task, because: nil)
-    } catch let error as AMQPError where error.kind == .channelClosed || error.kind == .invalidArgument {
-      bridge.state.setDegraded(task, because: error.description)
-      bridge.logger.error(
-        "run queue cannot be used, its runs are held",
-        metadata: ["task": "\(task)", "error": "\(error)"])
+    for task in missing.tasks {
+      _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation)
     }
+    return !dispatches.isEmpty || !missing.tasks.isEmpty
   }
 }
 

@@ -31,22 +31,21 @@ struct Restorer: Sendable {
   /// Most runs taken back in one transaction.
   static let slice = 500
 
-  let store: Store
-  let state: BridgeState
+  let bridge: BridgeContext
   let topology: Topology
-  let clock: WallClock
-  let logger: Logger
 
   /// - Parameter incarnation: of the broker, from the marker.
   func run(incarnation: String) async throws {
     var restored = 0
     var cases: [RestoreCase: Int] = [:]
-    for facts in try await store.write({ transaction throws(StoreError) in try transaction.queueFacts() }) {
-      if state.degraded[facts.task] != nil { continue }
+    for facts in try await bridge.writing({ transaction throws(StoreError) in try transaction.queueFacts() }) {
+      // Nothing can be missing where nothing is expected: such queues are declared when they are next needed.
+      if facts.expected == 0, facts.unknown == 0, !facts.isPurging { continue }
+      if bridge.state.degraded[facts.task] != nil { continue }
       let (ready, consumers) = try await count(facts.name)
       let which = RestoreCase.of(facts, ready: ready, consumers: consumers, isSameBroker: facts.broker == incarnation)
       cases[which, default: 0] += 1
-      logger.debug(
+      bridge.logger.debug(
         "restore", metadata: [
           "queue": "\(facts.name)", "case": "\(which.rawValue)", "expected": "\(facts.expected)",
           "stale": "\(facts.stale)", "unknown": "\(facts.unknown)", "ready": "\(ready ?? -1)",
@@ -54,17 +53,17 @@ struct Restorer: Sendable {
         ])
       switch which {
       case .a:
-        _ = try await topology.ensureRunQueue(facts.task)
+        if try await !bridge.haveRunQueue(facts.task, topology: topology, incarnation: incarnation) { continue }
         restored += try await takeBack(facts, reason: "the queue is new", incarnation: incarnation)
       case .b, .d:
-        _ = try await topology.ensureRunQueue(facts.task)
+        _ = try await bridge.haveRunQueue(facts.task, topology: topology, incarnation: incarnation)
       case .c:
-        try await store.write { transaction throws(StoreError) in try transaction.beginPurge(facts.name) }
+        try await bridge.writing { transaction throws(StoreError) in try transaction.beginPurge(facts.name) }
         try await purge(facts)
         restored += try await takeBack(facts, reason: "messages were missing", incarnation: incarnation)
       }
     }
-    logger.info(
+    bridge.logger.info(
       "restore done",
       metadata: [
         "restored": "\(restored)", "left_alone": "\(cases[.b, default: 0])",
@@ -80,7 +79,7 @@ struct Restorer: Sendable {
       try await topology.purge(facts.name)
     } catch {
       if error.kind == .timeout || error.kind == .channelClosed {
-        state.setDegraded(
+        bridge.state.setDegraded(
           facts.task,
           because: "\(facts.name) does not answer (\(error)); delete it, the bridge declares it again and loses nothing",
           isSilent: true)
@@ -109,15 +108,15 @@ struct Restorer: Sendable {
   ) async throws -> Int {
     var total = 0
     while true {
-      let now = clock.now()
-      let count = try await store.write { transaction throws(StoreError) in
+      let now = bridge.clock.now()
+      let count = try await bridge.writing { transaction throws(StoreError) in
         try transaction.takeBackLaunched(
           task, confirmedBefore: confirmedBefore, reason: reason, limit: Self.slice, now: now)
       }
       total += count
       if count < Self.slice { break }
     }
-    try await store.write { transaction throws(StoreError) in
+    try await bridge.writing { transaction throws(StoreError) in
       try transaction.queueEmptied(queue, broker: incarnation)
     }
     return total

@@ -22,8 +22,16 @@ struct ReturnConsumer: Sendable {
   private func take(_ deliveries: [AMQPDelivery]) async throws {
     let (now, policies) = (bridge.clock.now(), bridge.policyLookup)
     let messages = deliveries.compactMap(message)
-    try await bridge.writing { transaction throws(StoreError) in
-      for message in messages { _ = try transaction.returned(message, policies: policies, now: now) }
+    do {
+      try await bridge.writing { transaction throws(StoreError) in
+        for message in messages { _ = try transaction.returned(message, policies: policies, now: now) }
+      }
+    } catch let error as StoreError where error.kind == .other && deliveries.count > 1 {
+      for delivery in deliveries { try await take([delivery]) }
+      return
+    } catch let error as StoreError where error.kind == .other {
+      // The lease of its attempt brings the run back.
+      bridge.logger.error("a returned message cannot be applied", metadata: ["error": "\(error)"])
     }
     connection.settle(acknowledged: deliveries.map(\.deliveryTag))
     if messages.count < deliveries.count {
@@ -70,10 +78,15 @@ final class DrainGate: Sendable {
     counter.raise()
   }
 
-  func wait() async throws {
+  /// - Parameter isEmpty: looks at the queue: what was counted may have been purged, or taken by somebody else.
+  func wait(isEmpty: () async throws -> Bool) async throws {
+    var quiet = 0
     while taken.value < expected {
       try Task.checkCancellation()
+      let before = taken.value
       await counter.wait(atMost: 1)
+      quiet = taken.value == before ? quiet + 1 : 0
+      if quiet >= 2, try await isEmpty() { return }
     }
   }
 }

@@ -31,14 +31,17 @@ final class Signal: Sendable {
     }
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        let isDone = state.withLock { state in
+        let (isDone, displaced) = state.withLock { state in
           if state.isRaised || Task.isCancelled {
             state.isRaised = false
-            return true
+            return (true, nil as CheckedContinuation<Void, Never>?)
           }
+          let displaced = state.waiter?.continuation
           state.waiter = (id, continuation)
-          return false
+          return (false, displaced)
         }
+        // A second waiter is a mistake of ours, but never one that hangs the first.
+        displaced?.resume()
         if isDone { return continuation.resume() }
         DispatchQueue.global().asyncAfter(deadline: .now() + max(0, min(seconds, 3_600))) { self.end(id) }
       }

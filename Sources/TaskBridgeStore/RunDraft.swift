@@ -8,6 +8,8 @@ struct RunDraft {
   var dependsOn: [RunID] = []
   var prerequisites: [(sequence: Int64, isSatisfied: Bool)] = []
   var parent: Int64?
+  /// The parent, its parent and so on.
+  var ancestors: [RunID] = []
   /// It waits for the run whose dedup key it will take over.
   var followsAnother = false
 
@@ -58,12 +60,12 @@ extension Transaction {
       ? .blocked : run.runAt.map { $0 > now } ?? false ? .scheduled : .ready
     try db.run(
       """
-      INSERT INTO runs (id, task, state, priority, created_at, run_at, expires_at, dedup_key, idempotency_key,
+      INSERT INTO runs (id, task, home_task, series_at, state, priority, created_at, run_at, expires_at, dedup_key, idempotency_key,
         group_name, name, workflow_id, template, array_name, array_index, parent, fail_fast, on_dependency_failure,
         open_dependencies, max_attempts, max_lost, lease_seconds, timeout_seconds, ttl_seconds, ttl_from, retry,
         resources, resource_scales, fallback_tasks, traceparent, tracestate, tags, depends_on)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      """, run.id, run.task, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt, run.dedupKey,
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      """, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt, run.dedupKey,
       run.idempotencyKey, run.group, run.name, run.workflowID, run.template, run.array, run.arrayIndex, run.parentID,
       run.failFast, run.onDependencyFailure, run.openDependencies, run.maxAttempts, run.maxLost, run.leaseSeconds,
       run.timeoutSeconds, run.ttlSeconds, run.ttlFrom, run.retry.map { String(decoding: $0.json, as: UTF8.self) },

@@ -4,6 +4,9 @@ import TaskBridgeCore
 ///
 /// Times are milliseconds since 1970 UTC. The lists of legal states and pairs are made from `TaskBridgeCore`, so that
 /// schema and code cannot drift apart.
+///
+/// The columns of a primary key without rowid stand first and in its order: else `quick_check` of SQLite 3.40 reports
+/// NULL values that are not there.
 enum Schema {
   /// Migrations in order; the name is stored in the file.
   static var migrations: [(name: String, sql: String)] { [("1", first)] }
@@ -35,6 +38,7 @@ enum Schema {
       seq INTEGER PRIMARY KEY,
       id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
       task TEXT NOT NULL CHECK (length(task) BETWEEN 1 AND 120),
+      home_task TEXT NOT NULL,
       state TEXT NOT NULL CHECK (state IN (\(list(RunState.allCases)))),
       attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
       dispatch INTEGER NOT NULL DEFAULT 0 CHECK (dispatch >= 0),
@@ -43,6 +47,7 @@ enum Schema {
       priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 255),
       release_class INTEGER NOT NULL DEFAULT 1 CHECK (release_class IN (0, 1)),
       created_at INTEGER NOT NULL,
+      series_at INTEGER NOT NULL,
       run_at INTEGER CHECK (run_at IS NOT NULL OR state <> 'scheduled'),
       queued_at INTEGER,
       launched_at INTEGER,
@@ -81,9 +86,10 @@ enum Schema {
       follow_up BLOB
     ) STRICT;
 
-    CREATE UNIQUE INDEX runs_dedup ON runs (task, dedup_key)
+    -- By the task key of the submission: a fallback may have moved the run to another one.
+    CREATE UNIQUE INDEX runs_dedup ON runs (home_task, dedup_key)
       WHERE dedup_key IS NOT NULL AND state IN (\(list(active)));
-    CREATE UNIQUE INDEX runs_idempotency ON runs (task, idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE UNIQUE INDEX runs_idempotency ON runs (home_task, idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX runs_dedup_history ON runs (dedup_key, seq) WHERE dedup_key IS NOT NULL;
     CREATE UNIQUE INDEX runs_array ON runs (workflow_id, array_name, array_index)
       WHERE array_index IS NOT NULL AND state <> 'superseded';
@@ -98,6 +104,7 @@ enum Schema {
     CREATE INDEX runs_task ON runs (task, seq);
     CREATE INDEX runs_workflow ON runs (workflow_id, seq) WHERE workflow_id IS NOT NULL;
     CREATE INDEX runs_group ON runs (group_name, seq) WHERE group_name IS NOT NULL;
+    CREATE INDEX runs_follow_up ON runs (follow_up) WHERE follow_up IS NOT NULL;
     CREATE INDEX runs_parent ON runs (parent, seq) WHERE parent IS NOT NULL;
 
     CREATE TABLE payloads (
@@ -151,9 +158,9 @@ enum Schema {
     CREATE INDEX dependencies_prerequisite ON dependencies (prerequisite, dependent);
 
     CREATE TABLE tags (
-      run_seq INTEGER NOT NULL REFERENCES runs (seq),
       key TEXT NOT NULL,
       value TEXT NOT NULL,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
       PRIMARY KEY (key, value, run_seq)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tags_run ON tags (run_seq);
@@ -231,8 +238,7 @@ enum Schema {
       declared_at INTEGER NOT NULL,
       broker TEXT NOT NULL,
       stale INTEGER NOT NULL DEFAULT 0,
-      phase TEXT CHECK (phase IN ('purging')),
-      empty_since INTEGER
+      phase TEXT CHECK (phase IN ('purging'))
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE counts (

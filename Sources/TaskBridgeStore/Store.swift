@@ -15,13 +15,17 @@ package final class Store: Sendable {
   let writer: Writer
   private let lock: StoreLock
   package let path: String
+  private let logger: Logger
 
-  private init(identity: StoreIdentity, pool: DatabasePool, writer: Writer, lock: StoreLock, path: String) {
+  private init(
+    identity: StoreIdentity, pool: DatabasePool, writer: Writer, lock: StoreLock, path: String, logger: Logger
+  ) {
     self.identity = identity
     self.pool = pool
     self.writer = writer
     self.lock = lock
     self.path = path
+    self.logger = logger
   }
 
   /// Opens or makes the store in `directory`.
@@ -37,7 +41,20 @@ package final class Store: Sendable {
     onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
   ) throws(StoreError) -> Store {
     let lock = try StoreLock(directory: directory)
-    let path = directory + "/taskbridge.db"
+    do throws(StoreError) {
+      return try open(
+        locked: lock, path: directory + "/taskbridge.db", randomBytes: randomBytes, logger: logger, onCommit: onCommit,
+        onFatal: onFatal)
+    } catch {
+      lock.release()
+      throw error
+    }
+  }
+
+  private static func open(
+    locked lock: StoreLock, path: String, randomBytes: [UInt8], logger: Logger,
+    onCommit: @escaping @Sendable (CommitEffects) -> Void, onFatal: @escaping @Sendable (StoreError) -> Void
+  ) throws(StoreError) -> Store {
     try StoreFile.prepare(path)
     do {
       var configuration = Configuration()
@@ -64,7 +81,7 @@ package final class Store: Sendable {
       }
       let writer = Writer(pool: pool, backlog: backlog ?? 0, onCommit: onCommit, onFatal: onFatal)
       logger.info("store open", metadata: ["path": "\(path)", "store": "\(identity.storeID)"])
-      return Store(identity: identity, pool: pool, writer: writer, lock: lock, path: path)
+      return Store(identity: identity, pool: pool, writer: writer, lock: lock, path: path, logger: logger)
     } catch let error as StoreError {
       throw error
     } catch let error as DatabaseError {
@@ -76,6 +93,9 @@ package final class Store: Sendable {
       throw StoreError(.unusable, "\(path) cannot be opened: \(error)")
     }
   }
+
+  /// Largest file that is checked at each start.
+  private static let quickCheckBytesMax = 1 << 30
 
   /// Durability is a promise: it is read back, and anything but FULL refuses to start.
   private static func configureWriter(_ pool: DatabasePool) throws {
@@ -89,7 +109,10 @@ package final class Store: Sendable {
         throw StoreError(
           .unusable, "store: synchronous is \(synchronous ?? -1) and journal \(journal ?? "?"), not 2 (FULL) and wal")
       }
-      // Without statistics SQLite would judge the partial indexes by guess; they name their states in every query.
+      let pages = try Int.fetchOne(db, sql: "PRAGMA page_count") ?? 0
+      let pageBytes = try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 0
+      // Above that a check would hold up the start for too long; `taskbridge doctor` names the size.
+      guard pages * pageBytes < quickCheckBytesMax else { return }
       let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)")
       guard check == "ok" else { throw StoreError(.damaged, "store damaged: \(check ?? "no answer"). Nothing was changed.") }
     }
@@ -160,6 +183,7 @@ package final class Store: Sendable {
       // A reader may still hold the WAL: it is left behind and harmless.
     }
     writer.close()
+    do { try pool.close() } catch { logger.warning("store did not close cleanly", metadata: ["error": "\(error)"]) }
     lock.release()
   }
 }

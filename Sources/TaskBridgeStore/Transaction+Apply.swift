@@ -41,6 +41,8 @@ extension Transaction {
     prepare(&run, for: decision, now: now)
     try place(&run, decision, candidates: candidates)
     try move(&run, from: was, through: decision.runSteps, now: now, actor: actor)
+    // A claim before the confirm proves that the broker had the message: it is not published again.
+    if was.state == .queued, run.state != .launched { try dropUnpublished(run) }
     if let reason = decision.deadLetter { try bury(run, reason: reason, error: error, now: now) }
   }
 
@@ -93,7 +95,7 @@ extension Transaction {
     try db.run(
       "UPDATE runs SET resources = ? WHERE seq = ?", StoredOptions.text(placed.resources), run.sequence)
     if placed.task != run.task {
-      // The keys of dedup and idempotency belong to the task key the run was submitted for; they stay with the run.
+      // `home_task` stays: the keys of dedup and idempotency belong to the task key the run was submitted for.
       try db.run("UPDATE runs SET task = ? WHERE seq = ?", placed.task, run.sequence)
       count(run.task, run.state, -1)
       count(placed.task, run.state, 1)

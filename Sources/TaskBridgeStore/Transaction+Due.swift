@@ -136,8 +136,10 @@ extension Transaction {
       let run = try self.run(sequence: sequence)
       let reportBy = now.adding(seconds: Double(policies.resolved(for: run).leaseSeconds))
       try db.run(
-        "UPDATE attempts SET report_by = max(report_by, ?) WHERE run_seq = ? AND number = ?", reportBy, sequence,
-        run.attempt)
+        """
+        UPDATE attempts SET report_by = max(report_by, ?1), timeout_at = max(timeout_at, ?1)
+        WHERE run_seq = ?2 AND number = ?3
+        """, reportBy, sequence, run.attempt)
     }
     note(.due)
   }

@@ -41,7 +41,7 @@ extension Transaction {
     try db.run(
       "UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND prerequisite = ?", dependent.sequence, prerequisite)
     try db.run("UPDATE runs SET open_dependencies = open_dependencies - 1 WHERE seq = ?", dependent.sequence)
-    guard dependent.openDependencies == 1, dependent.state == .blocked else { return }
+    guard dependent.openDependencies == 1, dependent.state == .blocked, try !isFollowing(dependent) else { return }
     try unblock(dependent, reason: "dependencies satisfied", now: now, actor: actor)
   }
 
@@ -63,6 +63,12 @@ extension Transaction {
   }
 
   // MARK: Follow-up of a duplicate
+
+  /// Whether the run waits for the end of the one whose dedup key it will take over.
+  private func isFollowing(_ run: Run) throws(StoreError) -> Bool {
+    try db.integer(
+      "SELECT count(*) FROM runs WHERE follow_up = ? AND follow_up IS NOT NULL AND finished_at IS NULL", run.id) > 0
+  }
 
   /// The follow-up takes over the dedup key and starts, however the first run ended.
   private func startFollowUp(of run: Run, now: Timestamp) throws(StoreError) {
@@ -90,12 +96,7 @@ extension Transaction {
       return try move(&parent, from: was, through: [RunStep(.cancelled, "children have ended")], now: now, actor: actor)
     }
     guard parent.state == .waiting else { return }
-    let failed = try db.first(
-      """
-      SELECT id, state FROM runs WHERE parent = ? AND state IN
-        ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired') ORDER BY finished_at, seq LIMIT 1
-      """, parent.id
-    ) { row throws(StoreError) in "child \(try row.runID(0)) ended \(row.text(1))" }
+    let failed = try failedChild(of: parent)
     if let failed, parent.failFast || parent.openChildren == 0 {
       try move(&parent, from: was, through: [RunStep(.failed, failed)], now: now, actor: actor)
       try bury(
@@ -104,6 +105,20 @@ extension Transaction {
       try move(&parent, from: was, through: [RunStep(.completed, "children have ended")], now: now, actor: actor)
     }
   }
+
+  /// The first child that ended without success in the parent's present series, in words; nil when there is none.
+  private func failedChild(of parent: Run) throws(StoreError) -> String? {
+    try db.first(
+      """
+      SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
+        WHERE c.parent = ? AND c.finished_at >= p.series_at
+        AND c.state IN ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired')
+        ORDER BY c.finished_at, c.seq LIMIT 1
+      """, parent.id
+    ) { row throws(StoreError) in "child \(try row.runID(0)) ended \(row.text(1))" }
+  }
+
+  func hasFailedChild(_ parent: Run) throws(StoreError) -> Bool { try failedChild(of: parent) != nil }
 
   /// The end of a parent goes down to its open children.
   private func endChildren(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
@@ -130,17 +145,17 @@ extension Transaction {
   /// Asks `run` to stop; what follows depends on who holds it (fsm §3 rule 8).
   @discardableResult
   func cancel(_ run: inout Run, reason: String?, now: Timestamp, actor: String) throws(StoreError) -> VerdictCode {
-    let attempt = run.state.isDispatched ? try newestAttempt(of: run) : nil
+    let attempt = try newestAttempt(of: run)
     let decision = decide(.cancel(reason: reason), on: run, attempt: attempt, policy: TaskPolicy(), now: now, jitter: 0)
     guard decision.code == .applied else { return decision.code }
     let wasWaiting = run.state == .waiting
     try apply(decision, to: &run, attempt: attempt, now: now, actor: actor)
-    if wasWaiting, run.state == .cancelling { try cancelChildrenOfCancelling(run, reason: reason, now: now, actor: actor) }
+    if wasWaiting, run.state == .cancelling { try cancelChildren(of: run, reason: reason, now: now, actor: actor) }
     return .applied
   }
 
-  private func cancelChildrenOfCancelling(
-    _ run: Run, reason: String?, now: Timestamp, actor: String
+  func cancelChildren(
+    of run: Run, reason: String?, now: Timestamp, actor: String
   ) throws(StoreError) {
     let children = try db.all(
       "SELECT seq FROM runs WHERE parent = ? AND finished_at IS NULL", run.id

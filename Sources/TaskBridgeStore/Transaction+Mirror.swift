@@ -8,11 +8,15 @@ extension Transaction {
   }
 
   /// The unresolved dead letters of `task`.
-  package func unresolvedDeadLetters(of task: TaskKey) throws(StoreError) -> Set<RunID> {
+  ///
+  /// - Parameter onlyPublished: leave out those whose mirror message is still in the outbox.
+  package func unresolvedDeadLetters(of task: TaskKey, onlyPublished: Bool) throws(StoreError) -> Set<RunID> {
     Set(
       try db.all(
-        "SELECT r.id FROM dead_letters d JOIN runs r ON r.seq = d.run_seq WHERE d.resolution IS NULL AND d.task = ?",
-        task
+        """
+        SELECT r.id FROM dead_letters d JOIN runs r ON r.seq = d.run_seq WHERE d.resolution IS NULL AND d.task = ? \
+        AND (NOT ? OR NOT EXISTS (SELECT 1 FROM outbox o WHERE o.run_seq = d.run_seq AND o.kind = 'dead'))
+        """, task, onlyPublished
       ) { row throws(StoreError) in try row.runID(0) })
   }
 

@@ -36,7 +36,7 @@ extension Transaction {
         Problem(
           409, "completed_needs_force", "run \(id) completed; set force to do its work again", runID: id))
     }
-    if let key = run.dedupKey, let busy = try activeHolder(of: key, task: run.task), busy != id {
+    if let key = run.dedupKey, let busy = try activeHolder(of: key, like: run), busy != id {
       return .failure(
         Problem(409, "dedup_busy", "the dedup key \(key) is held by the active run \(busy)", runID: busy))
     }
@@ -51,21 +51,27 @@ extension Transaction {
     run.launchedAt = nil
     run.startedAt = nil
     run.expiresAt = run.ttlSeconds.flatMap { run.ttlFrom == .submission ? now.adding(seconds: $0) : nil }
+    // Prerequisites that have ended are looked at no more: the replay was asked for in spite of them.
+    try db.run(
+      """
+      UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND satisfied = 0
+        AND prerequisite IN (SELECT seq FROM runs WHERE finished_at IS NOT NULL)
+      """, run.sequence)
     let open = try db.integer(
       """
       SELECT count(*) FROM dependencies d JOIN runs p ON p.seq = d.prerequisite
         WHERE d.dependent = ? AND d.satisfied = 0 AND p.finished_at IS NULL
       """, run.sequence)
     try db.run(
-      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts) WHERE seq = ?",
-      run.replays, open, options.maxAttempts, run.sequence)
+      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ? WHERE seq = ?",
+      run.replays, open, options.maxAttempts, now, run.sequence)
     run.openDependencies = open
     let isDue = run.runAt.map { $0 <= now } ?? true
     let target: RunState = open > 0 && run.state != .completed ? .blocked : isDue ? .ready : .scheduled
     try db.run("UPDATE outcomes SET result = NULL, progress = NULL WHERE run_seq = ?", run.sequence)
     try move(&run, from: was, through: [RunStep(target, options.reason ?? "replayed")], now: now, actor: actor)
     if let parentID = run.parentID {
-      try db.run("UPDATE runs SET open_children = open_children + 1 WHERE id = ? AND finished_at IS NULL", parentID)
+      try db.run("UPDATE runs SET open_children = open_children + 1 WHERE id = ?", parentID)
     }
     try resolve(run, as: "replayed", reason: options.reason, now: now, actor: actor)
     if options.withDependents { try blockAgain(on: run, now: now, actor: actor) }
@@ -96,12 +102,12 @@ extension Transaction {
     return changed > 0
   }
 
-  private func activeHolder(of key: String, task: TaskKey) throws(StoreError) -> RunID? {
+  private func activeHolder(of key: String, like run: Run) throws(StoreError) -> RunID? {
     try db.first(
       """
-      SELECT id FROM runs WHERE task = ? AND dedup_key = ? AND dedup_key IS NOT NULL
+      SELECT id FROM runs WHERE home_task = (SELECT home_task FROM runs WHERE seq = ?) AND dedup_key = ? AND dedup_key IS NOT NULL
         AND state IN (\(Schema.list(Schema.active)))
-      """, task, key
+      """, run.sequence, key
     ) { row throws(StoreError) in try row.runID(0) }
   }
 

@@ -21,8 +21,8 @@ extension Transaction {
       let left = request.runsMax - dispatches.count
       let share = max(1, left / (rooms.count - index))
       guard left > 0, bytes < request.payloadBytesMax else { break }
-      for run in try mostUrgent(entry.task, limit: min(entry.room, share)) {
-        guard let dispatch = try handOver(run, policy: entry.policy, now: request.now) else { continue }
+      for run in try mostUrgent(entry.task, limit: min(entry.room, share), now: request.now) {
+        let dispatch = try handOver(run, policy: entry.policy, now: request.now)
         dispatches.append(dispatch)
         bytes += dispatch.payload.bytes.count
         if bytes >= request.payloadBytesMax { break }
@@ -54,32 +54,26 @@ extension Transaction {
       """, task, limit)
   }
 
-  private func mostUrgent(_ task: TaskKey, limit: Int) throws(StoreError) -> [Run] {
+  /// Runs past their expiry are left to the sweep, which also ends their families.
+  private func mostUrgent(_ task: TaskKey, limit: Int, now: Timestamp) throws(StoreError) -> [Run] {
     try db.all(
       """
       SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
+        AND (r.expires_at IS NULL OR r.expires_at > ?)
         ORDER BY r.priority, r.release_class, r.seq LIMIT ?
-      """, task, limit
+      """, task, now, limit
     ) { row throws(StoreError) in try Run(row: row) }
   }
 
-  private func handOver(_ ready: Run, policy: TaskPolicy, now: Timestamp) throws(StoreError) -> Dispatch? {
+  private func handOver(_ ready: Run, policy: TaskPolicy, now: Timestamp) throws(StoreError) -> Dispatch {
     var run = ready
     let was = RunMark(run)
-    if let expiry = run.expiresAt, expiry <= now {
-      try move(&run, from: was, through: [RunStep(.expired, "not claimed by \(expiry)")], now: now, actor: "bridge")
-      return nil
-    }
     let policy = policy.resolved(for: run)
     let reportBy = now.adding(seconds: Double(policy.leaseSeconds))
     if var attempt = try newestAttempt(of: run), attempt.state == .queued {
-      // Taken back before: the attempt keeps its number, the dispatch and so the token are new.
-      attempt.dispatches += 1
+      // Taken back before: the attempt keeps its number; its next dispatch was counted then.
       attempt.state = .instantiated
       attempt.reportBy = reportBy
-      attempt.launchedAt = nil
-      attempt.returns = 0
-      run.dispatch = attempt.dispatches
       try save(attempt, of: run)
     } else {
       run.attempt += 1
@@ -90,8 +84,9 @@ extension Transaction {
         INSERT INTO attempts (run_seq, number, dispatches, state, dispatched_at, report_by, resources)
           VALUES (?, ?, 1, 'instantiated', ?, ?, ?)
         """, run.sequence, run.attempt, now, reportBy, StoredOptions.text(run.resources))
-      if run.attempt == 1, run.ttlFrom == .firstAttempt, let ttl = run.ttlSeconds {
-        run.expiresAt = now.adding(seconds: ttl)
+      if run.startedAt == nil, run.failures + run.losses == 0, run.ttlFrom == .firstAttempt, let ttl = run.ttlSeconds {
+        let end = now.adding(seconds: ttl)
+        run.expiresAt = min(run.expiresAt ?? end, end)
         note(.due)
       }
     }
@@ -200,6 +195,11 @@ extension Transaction {
     var run = run
     let was = RunMark(run)
     attempt.state = .queued
+    // Counted at once, so that the old token is stale from here on and not only from the next release.
+    attempt.dispatches += 1
+    attempt.launchedAt = nil
+    attempt.returns = 0
+    run.dispatch = attempt.dispatches
     try save(attempt, of: run)
     run.isRetry = true
     run.queuedAt = nil

@@ -62,17 +62,23 @@ extension Transaction {
     let attempt = try newestAttempt(of: run)
     if verified.isClaimImplied { report.claim = attempt?.claim }
     let policy = policies.resolved(for: run)
+    // A child that failed before its parent was done is applied now (fsm §3 rule 7).
+    var judged = run
+    if report.state == .completed, run.openChildren == 0, try hasFailedChild(run) { judged.openChildren = 1 }
     let decision = decide(
-      report, by: verified.dispatch, on: run, attempt: attempt, policy: policy, now: verified.receivedAt,
+      report, by: verified.dispatch, on: judged, attempt: attempt, policy: policy, now: verified.receivedAt,
       jitter: verified.jitter)
     let wasClaimedAs = run.state
     let actor = report.worker.map { "worker:\($0)" } ?? "worker"
     if decision.code == .applied || !decision.attemptSteps.isEmpty {
       try apply(
-        decision, to: &run, attempt: attempt, error: errorToKeep(report), report: report,
+        decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil, report: report,
         candidates: policies.candidates, now: verified.receivedAt, actor: actor)
       if run.state == .waiting, wasClaimedAs != .waiting {
         try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge")
+      }
+      if run.state == .cancelling, report.state == .completed {
+        try cancelChildren(of: run, reason: nil, now: verified.receivedAt, actor: actor)
       }
     }
     try db.run(

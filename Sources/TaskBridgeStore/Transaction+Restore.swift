@@ -14,12 +14,9 @@ package struct QueueFacts: Sendable, Equatable {
   package let isPurging: Bool
   /// The broker incarnation the queue was last seen in.
   package let broker: String
-  /// When a probe first saw the queue empty.
-  package let emptySince: Timestamp?
 
   package init(
-    name: String, task: TaskKey, expected: Int, stale: Int, unknown: Int, isPurging: Bool, broker: String,
-    emptySince: Timestamp?
+    name: String, task: TaskKey, expected: Int, stale: Int, unknown: Int, isPurging: Bool, broker: String
   ) {
     self.name = name
     self.task = task
@@ -28,7 +25,6 @@ package struct QueueFacts: Sendable, Equatable {
     self.unknown = unknown
     self.isPurging = isPurging
     self.broker = broker
-    self.emptySince = emptySince
   }
 }
 
@@ -46,12 +42,12 @@ extension Transaction {
   /// Every run queue the store has used, and every task key with dispatched runs.
   package func queueFacts() throws(StoreError) -> [QueueFacts] {
     let rows = try db.all(
-      "SELECT name, task, stale, phase, broker, empty_since FROM queues ORDER BY name"
+      "SELECT name, task, stale, phase, broker FROM queues ORDER BY name"
     ) { row throws(StoreError) in
-      (row.text(0), try row.task(1), row.int(2), !row.isNull(3), row.text(4), row.optionalTime(5))
+      (row.text(0), try row.task(1), row.int(2), !row.isNull(3), row.text(4))
     }
     var facts: [QueueFacts] = []
-    for (name, task, stale, isPurging, broker, emptySince) in rows {
+    for (name, task, stale, isPurging, broker) in rows {
       facts.append(
         QueueFacts(
           name: name, task: task,
@@ -61,7 +57,7 @@ extension Transaction {
           unknown: try db.integer(
             """
             SELECT count(*) FROM outbox o JOIN runs r ON r.seq = o.run_seq WHERE o.kind = 'run' AND r.task = ?
-            """, task), isPurging: isPurging, broker: broker, emptySince: emptySince))
+            """, task), isPurging: isPurging, broker: broker))
     }
     return facts
   }
@@ -92,19 +88,14 @@ extension Transaction {
   /// The queue is new or was emptied: nothing stale is left in it, a purge is over.
   package func queueEmptied(_ queue: String, broker: String) throws(StoreError) {
     try db.run(
-      "UPDATE queues SET stale = 0, phase = NULL, empty_since = NULL, broker = ? WHERE name = ?", broker, queue)
+      "UPDATE queues SET stale = 0, phase = NULL, broker = ? WHERE name = ?", broker, queue)
   }
 
   // MARK: Orphan rule
 
-  /// Notes what a probe of the queue saw.
-  package func noteProbe(_ queue: String, isEmpty: Bool, now: Timestamp) throws(StoreError) {
-    if isEmpty {
-      try db.run(
-        "UPDATE queues SET empty_since = coalesce(empty_since, ?), stale = 0 WHERE name = ?", now, queue)
-    } else {
-      try db.run("UPDATE queues SET empty_since = NULL WHERE name = ? AND empty_since IS NOT NULL", queue)
-    }
+  /// An empty queue holds no stale message either.
+  package func clearStale(_ queue: String) throws(StoreError) {
+    try db.run("UPDATE queues SET stale = 0 WHERE name = ? AND stale > 0", queue)
   }
 
   /// Runs confirmed before the first of two empty probes and still unclaimed are lost in the broker.

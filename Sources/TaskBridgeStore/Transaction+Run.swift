@@ -46,7 +46,20 @@ extension Transaction {
       count(run.task, run.state, 1)
       noteMove(from: was.state, to: run.state)
     }
-    if run.state.isTerminal && !was.state.isTerminal { try settleEnd(of: run, from: was.state, now: now, actor: actor) }
+    if run.state.isTerminal && !was.state.isTerminal {
+      ends.append((run, was.state, actor))
+      try settleEnds(now: now)
+    }
+  }
+
+  private func settleEnds(now: Timestamp) throws(StoreError) {
+    if isSettling { return }
+    isSettling = true
+    defer { isSettling = false }
+    while !ends.isEmpty {
+      let end = ends.removeFirst()
+      try settleEnd(of: end.run, from: end.previous, now: now, actor: end.actor)
+    }
   }
 
   func audit(

@@ -28,7 +28,8 @@ extension Transaction {
         let pointer = "/runs/\(index)"
         var prerequisites: [Int: RunID] = [:]
         for case .index(let other) in batch[index].submission.dependsOn {
-          prerequisites[other] = results[winners[other]]?.runID
+          let result = results[winners[other]]
+          prerequisites[other] = result?.followUpID ?? result?.runID
         }
         do throws(Refusal) {
           results[index] = try submitOne(
@@ -61,23 +62,24 @@ extension Transaction {
     var draft = RunDraft(prepared, now: now)
     try resolveDependencies(of: &draft, prerequisites: prerequisites, pointer: pointer)
     try resolveParent(of: &draft, pointer: pointer)
-    try checkArray(draft, pointer: pointer)
     if let key = prepared.dedupKey,
       let active = try refusing({ () throws(StoreError) in try activeRun(dedupKey: key, task: submission.task) })
     {
-      return try refusing { () throws(StoreError) in
-        try settleDuplicate(of: active, draft: draft, now: now, actor: actor)
-      }
+      return try settleDuplicate(of: active, draft: draft, now: now, actor: actor)
     }
+    try checkArray(draft, replacing: nil)
     try refusing { () throws(StoreError) in try insert(draft, now: now, actor: actor) }
     return SubmissionResult(.inserted, runID: draft.run.id)
   }
+
+  /// Most generations of a family.
+  static let generationsMax = 100
 
   // MARK: Idempotency
 
   private func runWithIdempotencyKey(_ key: String, task: TaskKey) throws(StoreError) -> Run? {
     try db.first(
-      "SELECT \(Run.columns) FROM runs r WHERE r.task = ? AND r.idempotency_key = ?", task, key
+      "SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.idempotency_key = ?", task, key
     ) { row throws(StoreError) in try Run(row: row) }
   }
 
@@ -148,13 +150,28 @@ extension Transaction {
       throw .problem(
         Problem(409, "parent_ended", "run \(id) is \(parent.state.rawValue): it takes no more children", runID: id))
     }
+    var ancestor: Run? = parent
+    while let run = ancestor {
+      guard !draft.dependsOn.contains(run.id), draft.ancestors.count < Self.generationsMax else {
+        throw .problem(
+          Problem(
+            422, "dependency_cycle",
+            "run \(run.id) waits for its children (at most \(Self.generationsMax) generations): a child cannot wait for it",
+            errors: [Fault(pointer: "\(pointer)/depends_on", detail: "\(run.id) is an ancestor")], runID: run.id))
+      }
+      draft.ancestors.append(run.id)
+      ancestor = try run.parentID.flatMap { parentID throws(Refusal) in
+        try refusing { () throws(StoreError) in try self.run(parentID) }
+      }
+    }
     draft.run.parentID = id
     draft.run.priority = min(draft.run.priority, parent.priority)
     if let expiry = parent.expiresAt { draft.run.expiresAt = min(draft.run.expiresAt ?? expiry, expiry) }
     draft.parent = parent.sequence
   }
 
-  private func checkArray(_ draft: RunDraft, pointer: String) throws(Refusal) {
+  /// - Parameter replacing: the run that the draft supersedes, whose place it may take.
+  private func checkArray(_ draft: RunDraft, replacing: RunID?) throws(Refusal) {
     guard let index = draft.run.arrayIndex, let workflow = draft.run.workflowID, let array = draft.run.array else { return }
     let taken = try refusing { () throws(StoreError) in
       try db.first(
@@ -164,7 +181,7 @@ extension Transaction {
         """, workflow, array, index
       ) { row throws(StoreError) in try row.runID(0) }
     }
-    guard let taken else { return }
+    guard let taken, taken != replacing else { return }
     throw .problem(
       Problem(
         409, "array_index_taken", "index \(index) of array \(array) in workflow \(workflow) is run \(taken)", runID: taken))
@@ -175,7 +192,7 @@ extension Transaction {
   private func activeRun(dedupKey: String, task: TaskKey) throws(StoreError) -> Run? {
     try db.first(
       """
-      SELECT \(Run.columns) FROM runs r WHERE r.task = ? AND r.dedup_key = ? AND r.dedup_key IS NOT NULL
+      SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.dedup_key = ? AND r.dedup_key IS NOT NULL
         AND r.state IN (\(Schema.list(Schema.active)))
       """, task, dedupKey
     ) { row throws(StoreError) in try Run(row: row) }
@@ -183,19 +200,36 @@ extension Transaction {
 
   private func settleDuplicate(
     of active: Run, draft: RunDraft, now: Timestamp, actor: String
-  ) throws(StoreError) -> SubmissionResult {
+  ) throws(Refusal) -> SubmissionResult {
     switch dedup(draft.submission.onDuplicate ?? .skip, active: active, priority: draft.run.priority) {
     case .reject:
       return SubmissionResult(.rejected, runID: active.id)
     case .keep:
       return SubmissionResult(.duplicate, runID: active.id)
     case .upgrade:
-      try db.run("UPDATE runs SET priority = ? WHERE seq = ?", draft.run.priority, active.sequence)
+      try refusing { () throws(StoreError) in
+        _ = try db.run("UPDATE runs SET priority = ? WHERE seq = ?", draft.run.priority, active.sequence)
+      }
       if active.state == .ready { note(.ready) }
       return SubmissionResult(.upgraded, runID: active.id)
     case .follow:
-      return try follow(active, with: draft, now: now, actor: actor)
+      if draft.ancestors.contains(active.id) {
+        throw .problem(
+          Problem(
+            409, "dependency_cycle",
+            "run \(active.id) holds the dedup key and waits for its children: a child that follows it would never start",
+            runID: active.id))
+      }
+      try checkArray(draft, replacing: nil)
+      return try refusing { () throws(StoreError) in try follow(active, with: draft, now: now, actor: actor) }
     case .supersede:
+      if draft.dependsOn.contains(active.id) || draft.ancestors.contains(active.id) {
+        throw .problem(
+          Problem(
+            422, "dependency_cycle", "run \(active.id) would be superseded by a run that waits for it",
+            runID: active.id))
+      }
+      try checkArray(draft, replacing: active.id)
       try supersede(active, by: draft, now: now, actor: actor)
       return SubmissionResult(.superseded, runID: draft.run.id, replacedID: active.id)
     }
@@ -221,22 +255,39 @@ extension Transaction {
   }
 
   /// The old run ends in the transaction that stores the new one, so that the key is free for it (fsm §3 rule 9).
-  private func supersede(_ old: Run, by draft: RunDraft, now: Timestamp, actor: String) throws(StoreError) {
+  private func supersede(_ old: Run, by draft: RunDraft, now: Timestamp, actor: String) throws(Refusal) {
+    var draft = draft
+    try refusing { () throws(StoreError) in
+      // Counted before the old run ends: a waiting parent must not end in between.
+      if let parent = draft.parent {
+        try db.run("UPDATE runs SET open_children = open_children + 1 WHERE seq = ?", parent)
+        draft.parent = nil
+      }
+      try end(old, supersededBy: draft.run.id, now: now, actor: actor)
+    }
+    try refreshPrerequisites(of: &draft)
+    try refusing { () throws(StoreError) in
+      try insert(draft, now: now, actor: actor)
+      try db.run(
+        "UPDATE OR IGNORE dependencies SET prerequisite = ? WHERE prerequisite = ? AND satisfied = 0",
+        draft.sequence(in: self), old.sequence)
+    }
+  }
+
+  private func end(_ old: Run, supersededBy heir: RunID, now: Timestamp, actor: String) throws(StoreError) {
     var old = old
-    let reason = "superseded by \(draft.run.id)"
-    old.supersededBy = draft.run.id
+    let reason = "superseded by \(heir)"
     let was = RunMark(old)
     if var attempt = try newestAttempt(of: old), !attempt.state.isTerminal {
-      let state = attempt.state
-      if attempt.state != .stopping { attempt.state = .stopping }
-      if state.isClaimed {
+      if attempt.state.isClaimed {
         try db.run(
           "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
           old.sequence, attempt.number, old.dispatch, now, reason)
         note(.outbox)
       } else {
-        try leaveStale(old, state)
+        try leaveStale(old, attempt.state)
       }
+      // Through `stopping`, which is left at once.
       attempt.state = .fatal
       attempt.finishedAt = now
       try save(attempt, of: old)
@@ -246,16 +297,30 @@ extension Transaction {
       case .running, .waiting: [RunStep(.cancelling, reason), RunStep(.superseded, reason)]
       default: [RunStep(.superseded, reason)]
       }
-    try db.run("UPDATE runs SET superseded_by = ? WHERE seq = ?", draft.run.id, old.sequence)
-    // A follow-up of the old run is what the new one replaces as well.
-    if let id = old.followUpID, var followUp = try run(id), !followUp.state.isTerminal {
-      try cancel(&followUp, reason: reason, now: now, actor: actor)
-    }
+    let followUp = old.followUpID
     old.followUpID = nil
+    old.supersededBy = heir
+    try db.run("UPDATE runs SET superseded_by = ?, follow_up = NULL WHERE seq = ?", heir, old.sequence)
     try move(&old, from: was, through: steps, now: now, actor: actor)
-    try insert(draft, now: now, actor: actor)
-    try db.run(
-      "UPDATE OR IGNORE dependencies SET prerequisite = ? WHERE prerequisite = ? AND satisfied = 0", draft.sequence(in: self),
-      old.sequence)
+    // A follow-up of the old run is what the new one replaces as well.
+    if let followUp, var waiting = try run(followUp), !waiting.state.isTerminal {
+      try cancel(&waiting, reason: reason, now: now, actor: actor)
+    }
+  }
+
+  /// The end of the old run may have ended some of the new one's prerequisites.
+  private func refreshPrerequisites(of draft: inout RunDraft) throws(Refusal) {
+    for index in draft.prerequisites.indices where !draft.prerequisites[index].isSatisfied {
+      let sequence = draft.prerequisites[index].sequence
+      let prerequisite = try refusing { () throws(StoreError) in try run(sequence: sequence) }
+      guard prerequisite.state.isTerminal else { continue }
+      guard prerequisite.state.isSuccess || draft.run.onDependencyFailure == .ignore else {
+        throw .problem(
+          Problem(
+            409, "dependency_ended", "run \(prerequisite.id) ends with the run that is superseded", runID: prerequisite.id))
+      }
+      draft.prerequisites[index].isSatisfied = true
+      draft.run.openDependencies -= 1
+    }
   }
 }

@@ -25,6 +25,11 @@ package final class Transaction {
   /// By how many the runs that wait in the store grow with this transaction.
   private(set) var backlogDelta = 0
 
+  /// Ended runs whose consequences are not settled yet, and whether somebody is settling: a chain of thousands of
+  /// dependents is worked off in a loop, not by as many nested calls.
+  var ends: [(run: Run, previous: RunState, actor: String)] = []
+  var isSettling = false
+
   init(db: Connection) { self.db = db }
 
   struct CountKey: Hashable {
@@ -76,6 +81,7 @@ package final class Transaction {
         try db.run("ROLLBACK TO refusable")
         try db.run("RELEASE refusable")
         deltas = before
+        ends = []
         return .failure(problem)
       case .store(let error): throw error
       }

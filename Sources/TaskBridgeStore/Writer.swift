@@ -88,8 +88,15 @@ final class Writer: Sendable {
       try transact(batch)
     } catch {
       if error.kind == .fatalIO {
-        for operation in batch { operation.fail(error) }
-        onFatal(error)
+        // Nothing may be committed or answered any more: memory and disk may differ.
+        let rest = pending.withLock { pending in
+          defer { pending.operations = [] }
+          let isFirst = !pending.isClosed
+          pending.isClosed = true
+          return (operations: pending.operations, isFirst: isFirst)
+        }
+        for operation in batch + rest.operations { operation.fail(error) }
+        if rest.isFirst { onFatal(error) }
         return
       }
       // A full disk fails every operation alike: running each alone would only repeat it.
@@ -115,8 +122,10 @@ final class Writer: Sendable {
           try connection.run("COMMIT")
           return (transaction.effects, transaction.backlogDelta)
         } catch {
+          let original = error as? StoreError
           // SQLITE_FULL may already have rolled back the whole transaction.
-          if connection.isInTransaction { try connection.run("ROLLBACK") }
+          // An error of the ROLLBACK itself says less than the one that caused it.
+          if connection.isInTransaction { do { try connection.run("ROLLBACK") } catch { throw original ?? error } }
           throw error
         }
       }

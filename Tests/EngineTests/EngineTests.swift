@@ -52,7 +52,7 @@ import Testing
   private func facts(expected: Int = 10, stale: Int = 2, unknown: Int = 3, isPurging: Bool = false) -> QueueFacts {
     QueueFacts(
       name: "taskbridge.run.a", task: TaskKey("a")!, expected: expected, stale: stale, unknown: unknown,
-      isPurging: isPurging, broker: "b", emptySince: nil)
+      isPurging: isPurging, broker: "b")
   }
 
   @Test func theFourCasesAreToldApart() {

@@ -137,3 +137,32 @@ import Testing
     }
   }
 }
+
+@Suite struct ReopenTests {
+  @Test func aStoreWithRowsInEveryTableOpensAgain() async throws {
+    try await withTemporaryFolder { folder in
+      let first = TestStore(try openStore(folder))
+      let a = try await first.add {
+        $0.tags = ["tenant": "42", "env": "prod"]
+        $0.maxAttempts = 1
+      }
+      try await first.add { $0.dependsOn = [.run(a)] }
+      let dispatch = try #require(try await first.launch().first)
+      let task = dispatch.run.task
+      try await first.store.write { tx throws(StoreError) in
+        try tx.rememberQueue("q", task: task, broker: "b", now: TestStore.start)
+        try tx.quarantine(
+          QuarantinedMessage(
+            source: .submit, code: "malformed", detail: "d", routingKey: nil, properties: nil, body: [1]),
+          now: TestStore.start)
+      }
+      try await first.report(.failed, dispatch.id)
+      await first.store.close()
+
+      let second = TestStore(try openStore(folder))
+
+      #expect(try await second.state(a) == .deadLettered)
+      await second.store.close()
+    }
+  }
+}

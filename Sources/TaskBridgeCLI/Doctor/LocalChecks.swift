@@ -3,8 +3,6 @@ import TaskBridgeEngine
 
 /// What can be seen without a bridge and without a broker.
 enum LocalChecks {
-  /// Enough for connections, store, clients and children.
-  static let descriptorsMin: UInt = 256
   /// From this SQLite version on a second writer beside a checkpoint cannot damage the file.
   static let sqliteWithoutResetBug = [3, 51, 3]
 
@@ -38,14 +36,11 @@ enum LocalChecks {
   }
 
   private static func descriptors() -> DoctorCheck {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
-      return .warning("descriptors", "limit unknown", nil)
-    }
-    let count = UInt(limit.rlim_cur)
-    if count < descriptorsMin {
+    guard let count = DescriptorLimit.current else { return .warning("descriptors", "limit unknown", nil) }
+    if count < DescriptorLimit.needed {
       return .failed(
-        "descriptors", "at most \(count) open files", "raise it to \(descriptorsMin) or more: ulimit -n, LimitNOFILE=")
+        "descriptors", "at most \(count) open files",
+        "raise it to \(DescriptorLimit.needed) or more: ulimit -n, LimitNOFILE=")
     }
     return .ok("descriptors", "at most \(count == UInt(bitPattern: -1) ? "any number of" : String(count)) open files")
   }
