@@ -151,12 +151,13 @@ final class FrameLoop {
   /// Gives the tasks what has gathered: one wake-up for each, however many messages.
   func flush() {
     for consumer in consumers { flush(consumer) }
+    // Before the outcomes: whoever reads the last one finds nothing outstanding.
+    line.mailbox.settled(settledCount)
+    settledCount = 0
     if !outcomes.isEmpty {
       line.outcomes.append(outcomes)
       outcomes = []
     }
-    line.mailbox.settled(settledCount)
-    settledCount = 0
   }
 
   private func checkDeadlines() throws(AMQPError) {

@@ -101,7 +101,12 @@ private func decideCancel(run: Run, attempt: Attempt?, reason: String?) -> Decis
     if attempt?.state == .queued { decision.attemptSteps = [.stopping, .fatal] }
     decision.runSteps = [RunStep(.cancelled, reason)]
   case .queued, .launched:
-    decision.attemptSteps = [.stopping, .fatal]
+    switch attempt?.state {
+    case .queued, .instantiated, .launched, .running, .triaging: decision.attemptSteps = [.stopping, .fatal]
+    case .stopping: decision.attemptSteps = [.fatal]
+    case .noHeartbeat: decision.attemptSteps = [.error]
+    case .done, .error, .fatal, .lost, .resourceError, .unpublished, .snoozed, nil: break
+    }
     decision.runSteps = [RunStep(.cancelled, reason)]
   case .running:
     decision.attemptSteps = [.stopping]

@@ -15,18 +15,22 @@ extension Transaction {
     }
     var dispatches: [Dispatch] = []
     var bytes = 0
-    // Smallest rooms first: what a key cannot use is left to the others.
-    rooms.sort { $0.room < $1.room }
-    for (index, entry) in rooms.enumerated() {
-      let left = request.runsMax - dispatches.count
-      let share = max(1, left / (rooms.count - index))
-      guard left > 0, bytes < request.payloadBytesMax else { break }
-      for run in try mostUrgent(entry.task, limit: min(entry.room, share), now: request.now) {
-        let dispatch = try handOver(run, policy: entry.policy, now: request.now)
-        dispatches.append(dispatch)
-        bytes += dispatch.payload.bytes.count
-        if bytes >= request.payloadBytesMax { break }
+    // What a key cannot use is left to the others: those that could take more share again.
+    while !rooms.isEmpty {
+      var hungry: [(task: TaskKey, policy: TaskPolicy, room: Int)] = []
+      for (index, entry) in rooms.enumerated() {
+        let left = request.runsMax - dispatches.count
+        guard left > 0, bytes < request.payloadBytesMax else { return dispatches }
+        let share = min(entry.room, max(1, left / (rooms.count - index)))
+        let runs = try mostUrgent(entry.task, limit: share, now: request.now)
+        for run in runs where bytes < request.payloadBytesMax {
+          let dispatch = try handOver(run, policy: entry.policy, now: request.now)
+          dispatches.append(dispatch)
+          bytes += dispatch.payload.bytes.count
+        }
+        if runs.count == share, entry.room > share { hungry.append((entry.task, entry.policy, entry.room - share)) }
       }
+      rooms = hungry
     }
     return dispatches
   }

@@ -92,7 +92,7 @@ import Testing
     ("run_at", "\"-1000000-01-01T00:00:00Z\""), ("run_at", "5"), ("expires_at", "\"2026-02-30T00:00:00Z\""),
     ("ttl_from", "\"birth\""), ("on_duplicate", "\"SKIP\""), ("on_dependency_failure", "1"), ("fail_fast", "\"true\""),
     ("fail_fast", "1"), ("parent_id", "\"x\""), ("dedup_key", "\"\""), ("dedup_key", "5"), ("name", "\"a\\u0000b\""),
-    ("name", "\"a\\u0085b\""), ("group", "\"\\u007f\""), ("workflow_id", "\"\\n\""), ("template", "[]"),
+    ("name", "\"a\\u0000b\""), ("group", "\"\\u0000\""), ("workflow_id", "\"\\u0000x\""), ("template", "[]"),
     ("tags", "[]"), ("tags", "\"a\""), ("depends_on", "\"x\""), ("fallback_tasks", "{}"), ("resources", "[1]"),
     ("resource_scales", "1"), ("array_index", "-1"), ("content_type", "\"\""), ("retry", "5"),
   ])

@@ -78,11 +78,11 @@ import Testing
       .blocked: .registered, .scheduled: .registered, .ready: .registered, .paused: .registered,
       .adjusting: .registered, .queued: .pending, .launched: .launched, .running: .running, .waiting: .running,
       .cancelling: .running, .error: .error, .completed: .done, .failed: .error, .deadLettered: .error,
-      .dependencyFailed: .error, .cancelled: .some(nil), .expired: .some(nil), .superseded: .some(nil),
+      .dependencyFailed: .error, .cancelled: nil, .expired: nil, .superseded: nil,
     ]
 
     #expect(expected.count == RunState.allCases.count)
-    for state in RunState.allCases { #expect(state.category == expected[state] ?? nil, "\(state)") }
+    for state in RunState.allCases { #expect(state.category == expected[state].flatMap { $0 }, "\(state)") }
   }
 
   @Test func nothingLeavesATerminalAttemptAndOnlyReplayLeavesATerminalRun() {
