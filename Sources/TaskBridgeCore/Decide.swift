@@ -12,7 +12,9 @@ public func decide(
   jitter: Double
 ) -> Decision {
   guard let attempt, dispatch.attempt <= run.attempt else { return Decision(.unknownToken, action: .stop) }
-  if dispatch.attempt == run.attempt && dispatch.dispatch > run.dispatch { return Decision(.unknownToken, action: .stop) }
+  if dispatch.attempt == run.attempt && dispatch.dispatch > run.dispatch {
+    return Decision(.unknownToken, action: .stop)
+  }
   guard dispatch.attempt == run.attempt && dispatch.dispatch == run.dispatch else {
     return Decision(.staleAttempt, action: .stop)
   }

@@ -91,7 +91,8 @@ struct BrokerService: Service {
       // A file that is being replaced right now is there again in a moment.
       if wasConnected { throw AMQPError(.loginRefused, "the broker's password file cannot be read") }
       throw StartError(
-        message: "the broker's password file \(settings.amqpPasswordFile ?? "") cannot be read: \(error.localizedDescription)",
+        message:
+          "the broker's password file \(settings.amqpPasswordFile ?? "") cannot be read: \(error.localizedDescription)",
         exitCode: 5)
     }
   }

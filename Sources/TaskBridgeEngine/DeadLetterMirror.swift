@@ -68,7 +68,8 @@ struct DeadLetterMirror: Sendable {
     do {
       for _ in 0..<limit {
         guard let delivery = try await connection.get(queue, acknowledge: true) else { break }
-        found.append((delivery.deliveryTag, delivery.properties.headers["tb-run-id"]?.stringValue.flatMap { RunID($0) }))
+        found.append(
+          (delivery.deliveryTag, delivery.properties.headers["tb-run-id"]?.stringValue.flatMap { RunID($0) }))
       }
     } catch {
       bridge.logger.warning("dead letters cannot be read", metadata: ["queue": "\(queue)", "error": "\(error)"])

@@ -123,7 +123,8 @@ extension HeaderValue {
     case .string(let value): self = .string(value)
     case .bytes(let value): self = .bytes(value)
     case .timestamp(let seconds):
-      self = .timestamp(Timestamp(milliseconds: Int64(clamping: seconds).multipliedReportingOverflow(by: 1_000).partialValue))
+      self = .timestamp(
+        Timestamp(milliseconds: Int64(clamping: seconds).multipliedReportingOverflow(by: 1_000).partialValue))
     case .array(let values): self = .array(values.map(HeaderValue.init))
     case .table(let values): self = .table(values.mapValues(HeaderValue.init))
     }

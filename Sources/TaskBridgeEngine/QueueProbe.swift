@@ -65,9 +65,13 @@ struct QueueProbe: Sendable {
       try await bridge.writing { transaction throws(StoreError) in try transaction.clearStale(queue.name) }
       return now
     }
-    guard now.uptime - firstEmpty.uptime >= Double(bridge.configuration.claimLatencyMaxSeconds) else { return firstEmpty }
+    guard now.uptime - firstEmpty.uptime >= Double(bridge.configuration.claimLatencyMaxSeconds) else {
+      return firstEmpty
+    }
     // A claim may still lie unread.
-    guard let events = try await topology.look(topology.names.events), events.messageCount == 0 else { return firstEmpty }
+    guard let events = try await topology.look(topology.names.events), events.messageCount == 0 else {
+      return firstEmpty
+    }
     let (policies, jitter, task, begun) = (bridge.policyLookup, bridge.jitter(), queue.task, begun)
     let (free, lost) = try await bridge.writing { transaction throws(StoreError) in
       // Lost with an earlier connection or broker: costs nothing.

@@ -46,7 +46,8 @@ struct Restorer: Sendable {
       let which = RestoreCase.of(facts, ready: ready, consumers: consumers, isSameBroker: facts.broker == incarnation)
       cases[which, default: 0] += 1
       bridge.logger.debug(
-        "restore", metadata: [
+        "restore",
+        metadata: [
           "queue": "\(facts.name)", "case": "\(which.rawValue)", "expected": "\(facts.expected)",
           "stale": "\(facts.stale)", "unknown": "\(facts.unknown)", "ready": "\(ready ?? -1)",
           "consumers": "\(consumers)",
@@ -81,7 +82,8 @@ struct Restorer: Sendable {
       if error.kind == .timeout || error.kind == .channelClosed {
         bridge.state.setDegraded(
           facts.task,
-          because: "\(facts.name) does not answer (\(error)); delete it, the bridge declares it again and loses nothing",
+          because:
+            "\(facts.name) does not answer (\(error)); delete it, the bridge declares it again and loses nothing",
           isSilent: true)
       }
       throw error

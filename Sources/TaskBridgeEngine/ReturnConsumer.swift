@@ -36,7 +36,8 @@ struct ReturnConsumer: Sendable {
     connection.settle(acknowledged: deliveries.map(\.deliveryTag))
     if messages.count < deliveries.count {
       bridge.logger.warning(
-        "returned messages without a valid token dropped", metadata: ["messages": "\(deliveries.count - messages.count)"])
+        "returned messages without a valid token dropped",
+        metadata: ["messages": "\(deliveries.count - messages.count)"])
     }
   }
 

@@ -131,7 +131,8 @@ struct SubmissionConsumer: Sendable {
     guard delivery.routingKey == run.task.rawValue || delivery.routingKey.isEmpty else {
       return .failure(
         Problem(
-          422, "task_mismatch", "run \(id) is of task \(run.task), the routing key is \(delivery.routingKey)", runID: id))
+          422, "task_mismatch", "run \(id) is of task \(run.task), the routing key is \(delivery.routingKey)", runID: id
+        ))
     }
     guard run.state.isDeadLetter, try transaction.isUnresolvedDeadLetter(id) else {
       return .success(SubmissionResult(.duplicate, runID: id))

@@ -264,7 +264,8 @@ extension Problem {
   init(_ error: StoreError) {
     switch error.kind {
     case .full:
-      self.init(503, "store_full", "the store's disk is full: nothing was stored; try again later", retryAfterSeconds: 5)
+      self.init(
+        503, "store_full", "the store's disk is full: nothing was stored; try again later", retryAfterSeconds: 5)
     case .busy:
       self.init(503, "store_busy", "the store is locked by another process; try again", retryAfterSeconds: 1)
     case .tooExpensive:

@@ -11,7 +11,8 @@ enum BatchOrder {
         guard batch.indices.contains(other) else {
           return .failure(
             Problem(
-              422, "unknown_dependency", "item \(index) depends on #\(other), but the batch has items #0 to #\(batch.count - 1)",
+              422, "unknown_dependency",
+              "item \(index) depends on #\(other), but the batch has items #0 to #\(batch.count - 1)",
               errors: [Fault(pointer: "/runs/\(index)/depends_on", detail: "no item #\(other)")]))
         }
         dependents[winners[other], default: []].append(index)

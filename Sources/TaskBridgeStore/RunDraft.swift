@@ -65,7 +65,8 @@ extension Transaction {
         open_dependencies, max_attempts, max_lost, lease_seconds, timeout_seconds, ttl_seconds, ttl_from, retry,
         resources, resource_scales, fallback_tasks, traceparent, tracestate, tags, depends_on)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      """, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt, run.dedupKey,
+      """, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt,
+      run.dedupKey,
       run.idempotencyKey, run.group, run.name, run.workflowID, run.template, run.array, run.arrayIndex, run.parentID,
       run.failFast, run.onDependencyFailure, run.openDependencies, run.maxAttempts, run.maxLost, run.leaseSeconds,
       run.timeoutSeconds, run.ttlSeconds, run.ttlFrom, run.retry.map { String(decoding: $0.json, as: UTF8.self) },

@@ -24,7 +24,8 @@ enum Schema {
       guard let targets = Transitions.run[from] else { return nil }
       return "WHEN '\(from.rawValue)' THEN \(targets.map { "new_state = '\($0.rawValue)'" }.joined(separator: " OR "))"
     }
-    return "CASE WHEN previous_state IS NULL THEN (\(birth)) ELSE CASE previous_state \(moves.joined(separator: " ")) ELSE 0 END END"
+    return
+      "CASE WHEN previous_state IS NULL THEN (\(birth)) ELSE CASE previous_state \(moves.joined(separator: " ")) ELSE 0 END END"
   }
 
   private static var first: String {

@@ -114,7 +114,9 @@ package final class Store: Sendable {
       // Above that a check would hold up the start for too long; `taskbridge doctor` names the size.
       guard pages * pageBytes < quickCheckBytesMax else { return }
       let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)")
-      guard check == "ok" else { throw StoreError(.damaged, "store damaged: \(check ?? "no answer"). Nothing was changed.") }
+      guard check == "ok" else {
+        throw StoreError(.damaged, "store damaged: \(check ?? "no answer"). Nothing was changed.")
+      }
     }
   }
 
@@ -126,7 +128,9 @@ package final class Store: Sendable {
     let newer = try pool.read { db in try migrator.hasBeenSuperseded(db) }
     if newer {
       throw StoreError(
-        .newer, "\(path) was written by a newer version of taskbridge than this one, which knows schema \(Schema.migrations.count). It was not changed; start the newer version.")
+        .newer,
+        "\(path) was written by a newer version of taskbridge than this one, which knows schema \(Schema.migrations.count). It was not changed; start the newer version."
+      )
     }
     try migrator.migrate(pool)
   }

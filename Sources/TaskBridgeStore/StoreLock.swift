@@ -19,14 +19,17 @@ final class StoreLock: Sendable {
     let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
       throw StoreError(
-        .unusable, "\(path) cannot be written: \(String(cString: strerror(errno))). Choose another folder with --data, or mend its owner.")
+        .unusable,
+        "\(path) cannot be written: \(String(cString: strerror(errno))). Choose another folder with --data, or mend its owner."
+      )
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let holder = Self.holder(descriptor)
       Glibc.close(descriptor)
       throw StoreError(
         .inUse(pid: holder.pid, host: holder.host),
-        "the store in \(directory) is in use by another bridge: pid \(holder.pid.map(String.init) ?? "unknown") on host \(holder.host ?? "unknown"). Stop that one, or choose another folder with --data.")
+        "the store in \(directory) is in use by another bridge: pid \(holder.pid.map(String.init) ?? "unknown") on host \(holder.host ?? "unknown"). Stop that one, or choose another folder with --data."
+      )
     }
     self.descriptor = descriptor
     var host = [CChar](repeating: 0, count: 256)
@@ -66,7 +69,9 @@ final class StoreLock: Sendable {
     }
     let name = best.name
     if name.hasPrefix("nfs") || name == "cifs" || name.hasPrefix("smb") || name.hasPrefix("fuse") {
-      throw StoreError(.unusable, "data folder \(directory) lies on \(name), where a store is not safe. Choose a local disk with --data.")
+      throw StoreError(
+        .unusable,
+        "data folder \(directory) lies on \(name), where a store is not safe. Choose a local disk with --data.")
     }
   }
 }
@@ -85,7 +90,9 @@ enum StoreFile {
     Glibc.close(descriptor)
     if count > 0, !header.starts(with: Array("SQLite format 3".utf8)) {
       throw StoreError(
-        .damaged, "\(path) is not a TaskBridge store (no SQLite header). It was not changed; move it away or choose another folder with --data.")
+        .damaged,
+        "\(path) is not a TaskBridge store (no SQLite header). It was not changed; move it away or choose another folder with --data."
+      )
     }
   }
 }

@@ -39,7 +39,8 @@ extension Transaction {
     _ dependent: Run, prerequisite: Int64, now: Timestamp, actor: String
   ) throws(StoreError) {
     try db.run(
-      "UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND prerequisite = ?", dependent.sequence, prerequisite)
+      "UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND prerequisite = ?", dependent.sequence, prerequisite
+    )
     try db.run("UPDATE runs SET open_dependencies = open_dependencies - 1 WHERE seq = ?", dependent.sequence)
     guard dependent.openDependencies == 1, dependent.state == .blocked, try !isFollowing(dependent) else { return }
     try unblock(dependent, reason: "dependencies satisfied", now: now, actor: actor)

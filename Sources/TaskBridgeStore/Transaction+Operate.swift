@@ -28,7 +28,8 @@ extension Transaction {
     if run.state == .superseded {
       return .failure(
         Problem(
-          409, "superseded", "run \(id) was superseded by \(run.supersededBy?.description ?? "another run"): replay that one",
+          409, "superseded",
+          "run \(id) was superseded by \(run.supersededBy?.description ?? "another run"): replay that one",
           runID: id))
     }
     if run.state == .completed, !options.force {

@@ -72,7 +72,8 @@ extension Transaction {
     let actor = report.worker.map { "worker:\($0)" } ?? "worker"
     if decision.code == .applied || !decision.attemptSteps.isEmpty {
       try apply(
-        decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil, report: report,
+        decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil,
+        report: report,
         candidates: policies.candidates, now: verified.receivedAt, actor: actor)
       if run.state == .waiting, wasClaimedAs != .waiting {
         try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge")

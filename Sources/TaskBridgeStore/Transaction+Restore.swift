@@ -52,7 +52,8 @@ extension Transaction {
         QueueFacts(
           name: name, task: task,
           expected: try db.integer(
-            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state IN ('queued', 'launched') AND state = 'launched'", task),
+            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state IN ('queued', 'launched') AND state = 'launched'",
+            task),
           stale: stale,
           unknown: try db.integer(
             """
@@ -117,7 +118,8 @@ extension Transaction {
       guard decision.code == .applied else { continue }
       try apply(
         decision, to: &run, attempt: attempt,
-        error: WorkerError(type: "no_heartbeat", message: "its message is no longer in the broker and nobody claimed it"),
+        error: WorkerError(
+          type: "no_heartbeat", message: "its message is no longer in the broker and nobody claimed it"),
         candidates: policies.candidates, now: now, actor: "bridge")
     }
     return orphans.count

@@ -89,7 +89,8 @@ extension Transaction {
     switch to {
     case .ready: note(.ready)
     case .scheduled: note(.due)
-    case .running, .blocked, .paused, .adjusting, .queued, .launched, .waiting, .cancelling, .error, .completed, .failed,
+    case .running, .blocked, .paused, .adjusting, .queued, .launched, .waiting, .cancelling, .error, .completed,
+      .failed,
       .deadLettered, .dependencyFailed, .cancelled, .expired, .superseded:
       break
     }

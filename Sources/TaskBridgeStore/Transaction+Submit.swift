@@ -85,9 +85,12 @@ extension Transaction {
 
   private func repeated(_ first: Run, _ submission: Submission) throws(Refusal) -> SubmissionResult {
     let stored = try refusing { () throws(StoreError) in
-      try db.first("SELECT body FROM payloads WHERE run_seq = ?", first.sequence) { row throws(StoreError) in row.blob(0) }
+      try db.first("SELECT body FROM payloads WHERE run_seq = ?", first.sequence) { row throws(StoreError) in
+        row.blob(0)
+      }
     }
-    guard let stored, stored == submission.payload.bytes || canonicalPayload(stored) == canonicalPayload(submission.payload.bytes)
+    guard let stored,
+      stored == submission.payload.bytes || canonicalPayload(stored) == canonicalPayload(submission.payload.bytes)
     else {
       throw .problem(
         Problem(
@@ -123,7 +126,8 @@ extension Transaction {
             422, "unknown_dependency", "run \(id) does not exist; submit prerequisites first",
             errors: [Fault(pointer: "\(pointer)/depends_on/\(position)", detail: "run \(id) does not exist")]))
       }
-      let isSatisfied = prerequisite.state.isSuccess
+      let isSatisfied =
+        prerequisite.state.isSuccess
         || (prerequisite.state.isTerminal && draft.run.onDependencyFailure == .ignore)
       if prerequisite.state.isTerminal && !isSatisfied {
         throw .problem(
@@ -172,7 +176,9 @@ extension Transaction {
 
   /// - Parameter replacing: the run that the draft supersedes, whose place it may take.
   private func checkArray(_ draft: RunDraft, replacing: RunID?) throws(Refusal) {
-    guard let index = draft.run.arrayIndex, let workflow = draft.run.workflowID, let array = draft.run.array else { return }
+    guard let index = draft.run.arrayIndex, let workflow = draft.run.workflowID, let array = draft.run.array else {
+      return
+    }
     let taken = try refusing { () throws(StoreError) in
       try db.first(
         """
@@ -184,7 +190,8 @@ extension Transaction {
     guard let taken, taken != replacing else { return }
     throw .problem(
       Problem(
-        409, "array_index_taken", "index \(index) of array \(array) in workflow \(workflow) is run \(taken)", runID: taken))
+        409, "array_index_taken", "index \(index) of array \(array) in workflow \(workflow) is run \(taken)",
+        runID: taken))
   }
 
   // MARK: Dedup
@@ -317,7 +324,8 @@ extension Transaction {
       guard prerequisite.state.isSuccess || draft.run.onDependencyFailure == .ignore else {
         throw .problem(
           Problem(
-            409, "dependency_ended", "run \(prerequisite.id) ends with the run that is superseded", runID: prerequisite.id))
+            409, "dependency_ended", "run \(prerequisite.id) ends with the run that is superseded",
+            runID: prerequisite.id))
       }
       draft.prerequisites[index].isSatisfied = true
       draft.run.openDependencies -= 1

@@ -73,16 +73,20 @@ private func report(
         let decision = judge(report(reported), run, attempt)
         var current = attempt.state
         for step in decision.attemptSteps {
-          #expect(Transitions.judge(from: current, to: step) == .applied, "\(reported) on \(state): \(current) → \(step)")
+          #expect(
+            Transitions.judge(from: current, to: step) == .applied, "\(reported) on \(state): \(current) → \(step)")
           current = step
         }
         var runState = run.state
         for step in decision.runSteps {
-          #expect(Transitions.isValid(from: runState, to: step.state), "\(reported) on \(state): \(runState) → \(step.state)")
+          #expect(
+            Transitions.isValid(from: runState, to: step.state), "\(reported) on \(state): \(runState) → \(step.state)")
           runState = step.state
         }
         // Both or none: an ended attempt never leaves its run queued, launched or running.
-        if current.isTerminal, !decision.runSteps.isEmpty { #expect(![.queued, .launched, .running].contains(runState)) }
+        if current.isTerminal, !decision.runSteps.isEmpty {
+          #expect(![.queued, .launched, .running].contains(runState))
+        }
       }
     }
   }
@@ -265,7 +269,8 @@ private func report(
       }
       var runState = run.state
       for step in decision.runSteps {
-        #expect(Transitions.isValid(from: runState, to: step.state), "\(event) on \(state): \(runState) → \(step.state)")
+        #expect(
+          Transitions.isValid(from: runState, to: step.state), "\(event) on \(state): \(runState) → \(step.state)")
         runState = step.state
       }
     }

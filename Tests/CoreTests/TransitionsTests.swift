@@ -90,7 +90,9 @@ import Testing
       #expect(Transitions.attempt[state] == nil, "\(state)")
     }
     for state in RunState.allCases where state.isTerminal {
-      for to in Transitions.run[state] ?? [] { #expect([.ready, .scheduled, .blocked].contains(to), "\(state) → \(to)") }
+      for to in Transitions.run[state] ?? [] {
+        #expect([.ready, .scheduled, .blocked].contains(to), "\(state) → \(to)")
+      }
     }
   }
 }

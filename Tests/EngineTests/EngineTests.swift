@@ -42,7 +42,9 @@ import Testing
     ] {
       #expect(!names.mayAnswer(refused), "\(refused)")
     }
-    for allowed in ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.g1h2.x==", "amq.gen-abc", "my.replies", "taskbridges"] {
+    for allowed in [
+      "amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.g1h2.x==", "amq.gen-abc", "my.replies", "taskbridges",
+    ] {
       #expect(names.mayAnswer(allowed), "\(allowed)")
     }
   }

@@ -104,7 +104,7 @@ def test_a_worker_killed_before_its_report_costs_nothing(api, worker, launch, ta
     file = tmp_path / "file"
     file.write_text("x")
     first = launch(*python("late_ack.py", task))
-    run = api.submit_run(task, {"path": str(file), "seconds": 3})
+    run = api.submit_run(task, {"path": str(file), "seconds": 1})
     api.wait_state(run["id"], "launched")
     until(lambda: worker.message_count(f"taskbridge.run.{task}") == 0, what="the worker should hold the message")
     end(first)

@@ -108,7 +108,9 @@ import Testing
       try await test.report(.running, dispatch.id)
 
       try await test.sweep(now: TestStore.start.adding(seconds: 9))
-      #expect(try await test.report(.heartbeat, dispatch.id, now: TestStore.start.adding(seconds: 9)).attemptState == .running)
+      #expect(
+        try await test.report(.heartbeat, dispatch.id, now: TestStore.start.adding(seconds: 9)).attemptState == .running
+      )
       try await test.sweep(now: TestStore.start.adding(seconds: 19.001))
       let triaged = try await test.report(.heartbeat, dispatch.id, now: TestStore.start.adding(seconds: 20))
       #expect(triaged.attemptState == .running)

@@ -36,7 +36,9 @@ final class TestStore: Sendable {
 
   init(_ store: Store) { self.store = store }
 
-  static func submission(_ task: String = "media.thumbnail", _ change: (inout Submission) -> Void = { _ in }) -> Submission {
+  static func submission(_ task: String = "media.thumbnail", _ change: (inout Submission) -> Void = { _ in })
+    -> Submission
+  {
     var submission = Submission(
       task: TaskKey(task)!, payload: Payload(bytes: Array("{}".utf8), contentType: "application/json"))
     change(&submission)
@@ -96,7 +98,8 @@ final class TestStore: Sendable {
 
   @discardableResult
   func report(
-    _ state: ReportedState, _ dispatch: DispatchID, now: Timestamp = start, _ change: (inout WorkerReport) -> Void = { _ in }
+    _ state: ReportedState, _ dispatch: DispatchID, now: Timestamp = start,
+    _ change: (inout WorkerReport) -> Void = { _ in }
   ) async throws -> ReportAnswer {
     var report = WorkerReport(token: "t", state: state)
     change(&report)

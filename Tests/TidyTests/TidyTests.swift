@@ -38,7 +38,8 @@ import Testing
   @Test(arguments: ["Sources/TaskBridgeCore", "Sources/TaskBridgeStore"])
   func timeAndChanceComeInAsParameters(folder: String) throws {
     let found = try matches(
-      #"\bDate\(\)|(Date|Clock|Instant|DispatchTime)(\(\))?\.now|CURRENT_TIMESTAMP|SystemRandom|clock_gettime"#, in: folder)
+      #"\bDate\(\)|(Date|Clock|Instant|DispatchTime)(\(\))?\.now|CURRENT_TIMESTAMP|SystemRandom|clock_gettime"#,
+      in: folder)
     #expect(found == [])
   }
 
@@ -78,7 +79,10 @@ import Testing
   @Test func valuesReachSQLAsParametersOnly() throws {
     // Interpolations into SQL are column lists and lists of states, which the code itself writes.
     let found = try matches(#"(SELECT|INSERT|UPDATE|DELETE) .*\\\("#, in: "Sources/TaskBridgeStore").filter { line in
-      !["query.whereClause", "Run.columns", "Attempt.columns", "Schema.", "waiting", "auditColumns", "Columns", "source", "index."].contains {
+      ![
+        "query.whereClause", "Run.columns", "Attempt.columns", "Schema.", "waiting", "auditColumns", "Columns",
+        "source", "index.",
+      ].contains {
         line.contains($0)
       }
     }
