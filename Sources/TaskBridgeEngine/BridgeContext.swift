@@ -74,17 +74,17 @@ final class BridgeContext: Sendable {
 
   /// Declares the run queue of `task`. One that cannot be had degrades its own task key alone; the others go on.
   ///
-  /// - Returns: whether it can be used.
-  func haveRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws -> Bool {
+  /// - Returns: how many runs go out again because it had to be made; nil when it cannot be used.
+  func haveRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws -> Int? {
     do {
-      try await ensureRunQueue(task, topology: topology, incarnation: incarnation)
+      let restored = try await ensureRunQueue(task, topology: topology, incarnation: incarnation)
       state.setDegraded(task, because: nil)
-      return true
+      return restored
     } catch let error as AMQPError where error.kind == .channelClosed || error.kind == .invalidArgument {
       state.setDegraded(task, because: error.description)
       logger.error(
         "run queue cannot be used, its runs are held", metadata: ["task": "\(task)", "error": "\(error)"])
-      return false
+      return nil
     }
   }
 
@@ -103,7 +103,7 @@ final class BridgeContext: Sendable {
   }
 
   /// Declares the run queue of `task`; when it had to be made, what an older one held is dispatched again.
-  func ensureRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws {
+  private func ensureRunQueue(_ task: TaskKey, topology: Topology, incarnation: String) async throws -> Int {
     let queue = names.run(task)
     // Before the declaration: what is confirmed after it lies in the new queue.
     let now = clock.now()
@@ -111,12 +111,13 @@ final class BridgeContext: Sendable {
     try await writing { transaction throws(StoreError) in
       try transaction.rememberQueue(queue, task: task, broker: incarnation, now: now)
     }
-    guard isNew else { return }
+    guard isNew else { return 0 }
     let count = try await Restorer(bridge: self, topology: topology).takeBackAll(
       task, queue: queue, confirmedBefore: now, reason: "its queue was gone", incarnation: incarnation)
     if count > 0 {
       logger.warning("queue was gone, its runs go out again", metadata: ["queue": "\(queue)", "runs": "\(count)"])
     }
+    return count
   }
 }
 

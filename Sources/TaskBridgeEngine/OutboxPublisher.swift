@@ -197,7 +197,9 @@ final class OutboxPublisher: Sendable {
   /// - Returns: false when the queue cannot be had: the dispatch was taken back.
   private func isPublishable(_ item: Item) async throws -> Bool {
     guard case .dispatch(let dispatch) = item, !topology.isKnown(dispatch.run.task) else { return true }
-    if try await bridge.haveRunQueue(dispatch.run.task, topology: topology, incarnation: incarnation) { return true }
+    if try await bridge.haveRunQueue(dispatch.run.task, topology: topology, incarnation: incarnation) != nil {
+      return true
+    }
     try await takeBack([dispatch])
     land([item.id])
     return false

@@ -48,7 +48,9 @@ struct QueueProbe: Sendable {
   /// A queue that was refused is tried again; one that does not answer only once it has been deleted.
   private func retry(_ task: TaskKey, _ degradation: BridgeState.Degradation) async throws {
     if degradation.isSilent, try await topology.look(topology.names.run(task)) != nil { return }
-    if try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation) { bridge.ready.raise() }
+    if try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation) != nil {
+      bridge.ready.raise()
+    }
   }
 
   /// - Returns: when the queue was first seen empty; nil while it is not.

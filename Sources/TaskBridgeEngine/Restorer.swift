@@ -54,7 +54,10 @@ struct Restorer: Sendable {
         ])
       switch which {
       case .a:
-        if try await !bridge.haveRunQueue(facts.task, topology: topology, incarnation: incarnation) { continue }
+        guard let again = try await bridge.haveRunQueue(facts.task, topology: topology, incarnation: incarnation) else {
+          continue
+        }
+        restored += again
         restored += try await takeBack(facts, reason: "the queue is new", incarnation: incarnation)
       case .b, .d:
         _ = try await bridge.haveRunQueue(facts.task, topology: topology, incarnation: incarnation)
