@@ -111,6 +111,25 @@ final class TestStore: Sendable {
     _ = try await store.write { tx throws(StoreError) in try tx.promoteDue(now: now, limit: 1_000) }
   }
 
+  func takeBack(_ task: TaskKey, now: Timestamp = start) async throws {
+    _ = try await store.write { tx throws(StoreError) in
+      try tx.takeBackLaunched(task, confirmedBefore: nil, reason: "gone", limit: 100, now: now)
+    }
+  }
+
+  func replay(_ id: RunID, now: Timestamp = start) async throws {
+    _ = try await store.write { tx throws(StoreError) in
+      try tx.replay(id, options: RetryOptions(), now: now, actor: "test")
+    }.get()
+  }
+
+  func attempts(_ id: RunID) async throws -> [AttemptView] {
+    let sequence = try await run(id).sequence
+    return try await store.read { tx throws(StoreError) in
+      try tx.attempts(of: id, sequence: sequence, limit: 100, after: nil)
+    }
+  }
+
   func sweep(now: Timestamp) async throws {
     _ = try await store.write { tx throws(StoreError) in
       try tx.sweepLeases(now: now, limit: 1_000, policies: policies, jitter: 0)
