@@ -18,7 +18,13 @@ struct BrokerService: Service {
       switch action {
       case .none, .close: return
       case .wait(let duration):
-        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
+        // Queues that vanished with the last session need their pause too.
+        let wait = wasConnected ? max(duration, .seconds(Topology.vanishedPauseSeconds)) : duration
+        do {
+          try await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
+        } catch is CancellationError {
+          return
+        }
         action = machine.handle(.retryTimeReached, jitter: 0)
       case .open(let index):
         do {

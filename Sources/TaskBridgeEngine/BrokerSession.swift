@@ -230,7 +230,6 @@ struct BrokerSession: Sendable {
         && (error.kind == .consumerCancelled || (error.kind == .channelClosed && consume.isOpen))
       {
         bridge.logger.error("a consumer was ended by the broker", metadata: ["error": "\(error)"])
-        try await Task.sleep(for: .seconds(Topology.vanishedPauseSeconds))
         try await topology.declareFixed()
       }
     }
@@ -255,7 +254,6 @@ struct BrokerSession: Sendable {
         bridge.logger.notice("broker takes messages again")
       case .channelReopened(let error):
         bridge.logger.error("publish channel was closed by the broker", metadata: ["error": "\(error)"])
-        try await Task.sleep(for: .seconds(Topology.vanishedPauseSeconds))
         try await topology.declareFixed()
         topology.forgetAll()
         bridge.ready.raise()

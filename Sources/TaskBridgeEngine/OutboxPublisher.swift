@@ -96,7 +96,7 @@ final class OutboxPublisher: Sendable {
   /// Writes outcomes back, as many in one transaction as have arrived.
   func runOutcomes() async throws {
     for await outcomes in connection.outcomes { try await settle(outcomes) }
-    throw AMQPError(.connectionLost, "the publish connection has ended")
+    throw await connection.waitUntilClosed() ?? AMQPError(.connectionLost, "the publish connection has ended")
   }
 
   private func settle(_ outcomes: [AMQPPublishOutcome]) async throws {

@@ -17,6 +17,8 @@ final class Topology: Sendable {
   static let vanishedPauseSeconds = 1.0
 
   private struct Queues {
+    /// The fixed queues were declared in this session: one that is missing has just vanished.
+    var hasFixed = false
     /// Known to exist in this session.
     var known: Set<String> = []
     /// Gone while we were connected, and when they may be declared again, by the boot clock.
@@ -37,8 +39,9 @@ final class Topology: Sendable {
     self.clock = clock
   }
 
-  /// The objects every bridge needs.
-  func declareFixed() async throws(AMQPError) {
+  /// The objects every bridge needs. Called again it mends what somebody has deleted meanwhile, after a pause: a queue
+  /// that is there again before its consumers were told of its end never tells them, and never delivers to them.
+  func declareFixed() async throws {
     try await declareExchange(names.submit, .topic)
     try await declareExchange(names.runs, .direct)
     try await declareExchange(names.events, .topic)
@@ -46,10 +49,18 @@ final class Topology: Sendable {
     try await declareExchange(names.dead, .topic)
     try await declareExchange(names.control, .topic)
     try await declareExchange(names.lifecycle, .topic)
-    for (queue, key) in [(names.submit, "#"), (names.events, "#"), (names.returned, "")] {
+    let fixed = [(names.submit, "#"), (names.events, "#"), (names.returned, "")]
+    if queues.withLock({ $0.hasFixed }) {
+      for (queue, _) in fixed where try await look(queue) == nil {
+        try await Task.sleep(for: .seconds(Self.vanishedPauseSeconds))
+        break
+      }
+    }
+    for (queue, key) in fixed {
       _ = try await ensure(queue, arguments: ["x-queue-type": .string(configuration.queueType.rawValue)])
       try await connection.bindQueue(queue, exchange: queue, routingKey: key)
     }
+    queues.withLock { $0.hasFixed = true }
   }
 
   private func declareExchange(_ name: String, _ kind: AMQPExchangeKind) async throws(AMQPError) {
