@@ -21,12 +21,12 @@ public func decide(
   if run.state.isTerminal { return decideOnEnded(report, run: run, attempt: attempt) }
   if let refusal = refuseForeignClaim(report, attempt: attempt) { return Decision(refusal, action: .stop) }
 
-  let isRunningAction: ReportAnswer.Action = attempt.state.isTerminal || attempt.state == .stopping ? .stop : .continue
+  let refusedAction: ReportAnswer.Action = attempt.state.isTerminal || attempt.state == .stopping ? .stop : .continue
   switch report.state {
   case .running:
     let code = Transitions.judge(from: attempt.state, to: .running)
     // A queued attempt passes through `instantiated`: its worker was faster than the publisher's own bookkeeping.
-    guard code == .applied || attempt.state == .queued else { return Decision(code, action: isRunningAction) }
+    guard code == .applied || attempt.state == .queued else { return Decision(code, action: refusedAction) }
     var decision = Decision(.applied, action: .continue)
     decision.passToRunning(from: attempt.state, run: run.state, throughLaunched: false)
     decision.claims = true
@@ -36,7 +36,7 @@ public func decide(
   case .heartbeat, .progress:
     if attempt.state == .stopping { return Decision(.applied, action: .stop) }
     let code = attempt.state == .running ? .applied : Transitions.judge(from: attempt.state, to: .running)
-    guard code == .applied || attempt.state == .queued else { return Decision(code, action: isRunningAction) }
+    guard code == .applied || attempt.state == .queued else { return Decision(code, action: refusedAction) }
     var decision = Decision(.applied, action: .continue)
     decision.passToRunning(from: attempt.state, run: run.state, throughLaunched: true)
     decision.claims = attempt.state.isUnclaimed
@@ -89,9 +89,8 @@ private func decideEnd(
   _ report: WorkerReport, run: Run, attempt: Attempt, policy: TaskPolicy, now: Timestamp, jitter: Double
 ) -> Decision {
   let target = report.state.attemptEnd
-  let endedAction = ReportAnswer.Action.stop
   if attempt.state.isTerminal || attempt.state == .noHeartbeat {
-    return Decision(Transitions.judge(from: attempt.state, to: target), action: endedAction)
+    return Decision(Transitions.judge(from: attempt.state, to: target), action: .stop)
   }
   var decision = Decision(.applied, action: .stop)
   decision.reportedEnd = report.state

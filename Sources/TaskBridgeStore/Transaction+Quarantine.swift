@@ -43,9 +43,4 @@ extension Transaction {
       """, now, message.source.rawValue, message.isRejected ? "rejected" : "invalid", message.code, message.detail,
       message.routingKey, message.properties, message.body, message.bodyBytes)
   }
-
-  /// `rejected` rows are listed for a day.
-  package func forgetRejected(before: Timestamp) throws(StoreError) {
-    try db.run("DELETE FROM quarantine WHERE kind = 'rejected' AND received_at < ?", before)
-  }
 }
