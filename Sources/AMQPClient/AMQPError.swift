@@ -66,7 +66,9 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
   public var needsOperator: Bool {
     switch kind {
     case .loginRefused, .tlsFailed: true
-    case .channelClosed, .connectionClosed: code == AMQPError.accessRefused || code >= AMQPError.notAllowed
+    // Not 541: RabbitMQ 3.10 closes a connection with it that publishes to a quorum queue while it is being deleted.
+    case .channelClosed, .connectionClosed:
+      code == AMQPError.accessRefused || code == AMQPError.notAllowed || code == AMQPError.notImplemented
     case .invalidConfiguration, .invalidArgument, .notOpen, .cancelled, .connectFailed, .connectionLost, .timeout,
       .protocolViolation, .consumerCancelled, .overflow:
       false
@@ -79,4 +81,5 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
   public static let resourceLocked = 405
   public static let preconditionFailed = 406
   public static let notAllowed = 530
+  public static let notImplemented = 540
 }

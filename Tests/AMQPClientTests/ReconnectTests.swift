@@ -30,13 +30,19 @@ import Testing
 
   @Test(arguments: [
     AMQPError(.loginRefused, code: 403, ""), AMQPError(.loginRefused, code: 530, ""),
-    AMQPError(.connectionClosed, code: 530, ""), AMQPError(.connectionClosed, code: 541, ""),
+    AMQPError(.connectionClosed, code: 530, ""), AMQPError(.connectionClosed, code: 540, ""),
     AMQPError(.channelClosed, code: 403, ""), AMQPError(.tlsFailed, ""),
   ])
   func whatOnlyAnOperatorCanMendWaitsLongAtOnce(_ error: AMQPError) {
     var backoff = ReconnectBackoff()
     #expect(backoff.next(after: error, jitter: 0) == .seconds(30))
     #expect(backoff.next(after: error, jitter: 1) == .seconds(60))
+  }
+
+  /// RabbitMQ 3.10 says 541 to who publishes to a queue that is being deleted: the next connection works.
+  @Test func anInternalErrorOfTheBrokerIsTriedAgainAtOnce() {
+    var backoff = ReconnectBackoff()
+    #expect(backoff.next(after: AMQPError(.connectionClosed, code: 541, ""), jitter: 1) == .milliseconds(200))
   }
 
   @Test func aFailedOpenWaitsAndTriesTheNextEndpoint() {
