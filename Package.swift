@@ -29,6 +29,7 @@ let package = Package(
   targets: [
     .systemLibrary(
       name: "CRabbitMQ", pkgConfig: "librabbitmq", providers: [.apt(["librabbitmq-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .target(name: "TaskBridgeCore", swiftSettings: strict),
     .target(
       name: "AMQPClient",
@@ -37,7 +38,7 @@ let package = Package(
     .target(
       name: "TaskBridgeStore",
       dependencies: [
-        "TaskBridgeCore",
+        "CSQLite", "TaskBridgeCore",
         .product(name: "GRDB", package: "GRDB.swift"),
         .product(name: "GRDBSQLite", package: "GRDB.swift"),
         .product(name: "Logging", package: "swift-log"),

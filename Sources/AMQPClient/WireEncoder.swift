@@ -22,52 +22,49 @@ struct WireEncoder {
   /// - Parameter frameMax: the negotiated frame size in bytes.
   func properties(_ source: AMQPProperties, frameMax: Int) throws(AMQPError) -> amqp_basic_properties_t {
     var target = amqp_basic_properties_t()
+    var flags: amqp_flags_t = 0
     var size = 0
     func text(
-      _ value: String?, _ flag: Int32, _ what: String, _ field: WritableKeyPath<amqp_basic_properties_t, amqp_bytes_t>
+      _ value: String?, _ flag: Int32, _ what: String, _ field: inout amqp_bytes_t
     ) throws(AMQPError) {
       guard let value else { return }
-      let bytes = try shortString(value, what)
-      target[keyPath: field] = bytes
-      target._flags |= amqp_flags_t(flag)
-      size += 1 + bytes.len
+      field = try shortString(value, what)
+      flags |= amqp_flags_t(flag)
+      size += 1 + field.len
     }
-    if let value = source.contentType {
-      target.content_type = try shortString(value, "content_type")
-      target._flags |= amqp_flags_t(AMQP_BASIC_CONTENT_TYPE_FLAG)
-      size += 1 + target.content_type.len
-    }
-    try text(source.contentEncoding, AMQP_BASIC_CONTENT_ENCODING_FLAG, "content_encoding", \.content_encoding)
+    try text(source.contentType, AMQP_BASIC_CONTENT_TYPE_FLAG, "content_type", &target.content_type)
+    try text(source.contentEncoding, AMQP_BASIC_CONTENT_ENCODING_FLAG, "content_encoding", &target.content_encoding)
     if !source.headers.isEmpty {
       target.headers = try table(source.headers, depth: 1, size: &size)
-      target._flags |= amqp_flags_t(AMQP_BASIC_HEADERS_FLAG)
+      flags |= amqp_flags_t(AMQP_BASIC_HEADERS_FLAG)
     }
     if let value = source.deliveryMode {
       target.delivery_mode = value
-      target._flags |= amqp_flags_t(AMQP_BASIC_DELIVERY_MODE_FLAG)
+      flags |= amqp_flags_t(AMQP_BASIC_DELIVERY_MODE_FLAG)
       size += 1
     }
     if let value = source.priority {
       target.priority = value
-      target._flags |= amqp_flags_t(AMQP_BASIC_PRIORITY_FLAG)
+      flags |= amqp_flags_t(AMQP_BASIC_PRIORITY_FLAG)
       size += 1
     }
-    try text(source.correlationID, AMQP_BASIC_CORRELATION_ID_FLAG, "correlation_id", \.correlation_id)
-    try text(source.replyTo, AMQP_BASIC_REPLY_TO_FLAG, "reply_to", \.reply_to)
-    try text(source.expiration, AMQP_BASIC_EXPIRATION_FLAG, "expiration", \.expiration)
-    try text(source.messageID, AMQP_BASIC_MESSAGE_ID_FLAG, "message_id", \.message_id)
+    try text(source.correlationID, AMQP_BASIC_CORRELATION_ID_FLAG, "correlation_id", &target.correlation_id)
+    try text(source.replyTo, AMQP_BASIC_REPLY_TO_FLAG, "reply_to", &target.reply_to)
+    try text(source.expiration, AMQP_BASIC_EXPIRATION_FLAG, "expiration", &target.expiration)
+    try text(source.messageID, AMQP_BASIC_MESSAGE_ID_FLAG, "message_id", &target.message_id)
     if let value = source.timestamp {
       target.timestamp = value
-      target._flags |= amqp_flags_t(AMQP_BASIC_TIMESTAMP_FLAG)
+      flags |= amqp_flags_t(AMQP_BASIC_TIMESTAMP_FLAG)
       size += 8
     }
-    try text(source.type, AMQP_BASIC_TYPE_FLAG, "type", \.type)
-    try text(source.userID, AMQP_BASIC_USER_ID_FLAG, "user_id", \.user_id)
-    try text(source.appID, AMQP_BASIC_APP_ID_FLAG, "app_id", \.app_id)
+    try text(source.type, AMQP_BASIC_TYPE_FLAG, "type", &target.type)
+    try text(source.userID, AMQP_BASIC_USER_ID_FLAG, "user_id", &target.user_id)
+    try text(source.appID, AMQP_BASIC_APP_ID_FLAG, "app_id", &target.app_id)
     let limit = frameMax - Self.headerFrameOverhead - 2
     guard size <= limit else {
       throw AMQPError(.invalidArgument, "the properties and headers take \(size) bytes, at most \(limit)")
     }
+    target._flags = flags
     return target
   }
 

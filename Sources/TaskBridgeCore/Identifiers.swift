@@ -3,16 +3,22 @@ public struct RunID: Hashable, Comparable, Sendable {
   public let high: UInt64
   public let low: UInt64
 
+  @inlinable
   public init(high: UInt64, low: UInt64) {
     self.high = high
     self.low = low
   }
 
   /// Reads any UUID text of the form 8-4-4-4-12, in either case; `nil` for anything else.
-  public init?(_ text: some StringProtocol) {
+  @inlinable
+  public init?(_ text: some StringProtocol) { self.init(utf8: text.utf8) }
+
+  /// The same from the text's UTF-8.
+  @inlinable
+  public init?(utf8 text: some Sequence<UInt8>) {
     var words: (UInt64, UInt64) = (0, 0)
     var position = 0
-    for byte in text.utf8 {
+    for byte in text {
       if position == 8 || position == 13 || position == 18 || position == 23 {
         guard byte == UInt8(ascii: "-") else { return nil }
       } else {
@@ -30,6 +36,7 @@ public struct RunID: Hashable, Comparable, Sendable {
   }
 
   /// Reads 16 bytes, most significant first; `nil` for any other number of bytes.
+  @inlinable
   public init?(bytes: some Collection<UInt8>) {
     guard bytes.count == 16 else { return nil }
     let high = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
@@ -129,6 +136,7 @@ public struct TaskKey: Hashable, Comparable, Sendable, CustomStringConvertible {
   public static let grammar = "^[a-z0-9](?:[a-z0-9._-]{0,118}[a-z0-9])?$"
 
   /// `nil` when the text does not match ``grammar``: 1 to 120 of `a-z 0-9 . _ -`, a letter or digit at both ends.
+  @inlinable
   public init?(_ text: some StringProtocol) {
     var count = 0
     var last: UInt8 = 0
@@ -157,6 +165,7 @@ public struct TaskKey: Hashable, Comparable, Sendable, CustomStringConvertible {
 }
 
 /// The value of a hexadecimal digit in either case.
+@usableFromInline
 func hexDigit(_ byte: UInt8) -> UInt8? {
   switch byte {
   case 48...57: byte - 48

@@ -48,6 +48,8 @@ public struct SnapshotView: Sendable, JSONWritable {
   public var outboxOldest: Timestamp?
   public var broker = Broker(connected: false, blocked: false, version: nil)
   public var storeSizeBytes = 0
+  public var storeSynchronous = ""
+  public var storeJournalMode = ""
   public var storeWALBytes = 0
   public var rates = Rates()
   public var quarantined = 0
@@ -95,6 +97,8 @@ public struct SnapshotView: Sendable, JSONWritable {
         json.member("size_bytes", storeSizeBytes)
         json.member("wal_bytes", storeWALBytes)
         json.member("runs", counts.values.reduce(0, +))
+        json.member("synchronous", storeSynchronous)
+        json.member("journal_mode", storeJournalMode)
       }
       json.key("rates")
       json.object { json in

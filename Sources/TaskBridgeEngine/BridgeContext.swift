@@ -20,12 +20,14 @@ final class BridgeContext: Sendable {
   let ready: Signal
   /// A due time changed.
   let due: Signal
+  /// Confirms that are not written yet.
+  let confirms = PendingConfirms()
   /// Notices wait in the outbox.
   let outbox: Signal
   /// A dead letter was resolved.
   let mirror: Signal
 
-  private let ids = Mutex(RunIDGenerator())
+  private let ids = Mutex((generator: RunIDGenerator(), random: BufferedRandom()))
 
   init(configuration: TaskBridgeConfiguration, store: Store, signals: CommitSignals, clock: WallClock, logger: Logger) {
     self.configuration = configuration
@@ -45,13 +47,10 @@ final class BridgeContext: Sendable {
   func policy(_ task: TaskKey) -> TaskPolicy { configuration.policy(for: task) }
 
   func newRunID(now: Timestamp) -> RunID {
-    ids.withLock { generator in
-      var random = SystemRandomNumberGenerator()
-      return generator.next(now: now, random: &random)
-    }
+    ids.withLock { ids in ids.generator.next(now: now, random: &ids.random) }
   }
 
-  func jitter() -> Double { Double.random(in: 0..<1) }
+  func jitter() -> Double { ids.withLock { ids in Double.random(in: 0..<1, using: &ids.random) } }
 
   /// A write that must happen: while the store is full or busy it is tried again, so that nothing is acknowledged
   /// that was not stored. Other failures are thrown.
@@ -112,6 +111,8 @@ final class BridgeContext: Sendable {
       try transaction.rememberQueue(queue, task: task, broker: incarnation, now: now)
     }
     guard isNew else { return 0 }
+    // What was confirmed by the old queue must be known as such.
+    try await writeConfirms()
     let count = try await Restorer(bridge: self, topology: topology).takeBackAll(
       task, queue: queue, confirmedBefore: now, reason: "its queue was gone", incarnation: incarnation)
     if count > 0 {

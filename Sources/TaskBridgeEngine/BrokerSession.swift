@@ -155,9 +155,13 @@ struct BrokerSession: Sendable {
     let returned = try await topology.look(bridge.names.returned)?.messageCount ?? 0
     let eventsGate = DrainGate(expected: events)
     let returnedGate = DrainGate(expected: returned)
+    // What the last session's broker confirmed; restore compares it with what this one holds.
+    try await bridge.writeConfirms()
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await publisher.runOutcomes() }
+      group.addTask { try await bridge.writeOldConfirms() }
       group.addTask { try await publisher.runDelayed() }
+      group.addTask { try await publisher.watchConfirms() }
       group.addTask { try await replies.run() }
       group.addTask {
         try await consuming {
@@ -190,6 +194,7 @@ struct BrokerSession: Sendable {
         try await gracefulShutdown()
         bridge.state.enter(.brokerDown("stopping"))
         await publisher.drain(atMost: Self.farewellSeconds)
+        try await bridge.writeConfirms()
       }
       try await group.next()
       group.cancelAll()

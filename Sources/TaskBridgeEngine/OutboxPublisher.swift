@@ -18,16 +18,9 @@ final class OutboxPublisher: Sendable {
   /// Seconds before a message that the broker nacked is published again.
   static let nackDelaySeconds = 0.5
 
-  enum Item: Sendable {
+  private enum Item: Sendable {
     case dispatch(Dispatch)
     case notice(Transaction.Notice)
-
-    var id: UInt64 {
-      switch self {
-      case .dispatch(let dispatch): UInt64(dispatch.outboxID)
-      case .notice(let notice): UInt64(notice.outboxID)
-      }
-    }
 
     var payloadBytes: Int {
       switch self {
@@ -37,10 +30,20 @@ final class OutboxPublisher: Sendable {
     }
   }
 
+  /// A message on its way: by the id the connection answers with.
+  private typealias Sent = (id: UInt64, item: Item)
+
+  private struct Flying {
+    var item: Item
+    /// When it was handed to the connection last, in monotonic seconds.
+    var since: Double
+  }
+
   private struct Flight {
-    var items: [UInt64: Item] = [:]
+    var items: [UInt64: Flying] = [:]
+    var lastID: UInt64 = 0
     var payloadBytes = 0
-    var delayed: [Item] = []
+    var delayed: [Sent] = []
     var lastNotice: Int64 = 0
   }
 
@@ -71,15 +74,25 @@ final class OutboxPublisher: Sendable {
   var inFlight: Int { flight.withLock { $0.items.count } }
 
   /// Hands messages to the connection; returns when all were taken.
-  func send(_ items: [Item]) async throws(AMQPError) {
+  func send(_ dispatches: [Dispatch]) async throws(AMQPError) { try await send(dispatches.map(Item.dispatch)) }
+
+  private func send(_ items: [Item]) async throws(AMQPError) {
     guard !items.isEmpty else { return }
-    flight.withLock { flight in
-      for item in items where flight.items.updateValue(item, forKey: item.id) == nil {
+    let now = bridge.clock.uptimeSeconds()
+    let sent = flight.withLock { flight in
+      items.map { item -> Sent in
+        flight.lastID += 1
+        flight.items[flight.lastID] = Flying(item: item, since: now)
         flight.payloadBytes += item.payloadBytes
+        return (flight.lastID, item)
       }
     }
+    try await publish(sent)
+  }
+
+  private func publish(_ sent: [Sent]) async throws(AMQPError) {
     let now = bridge.clock.now()
-    try await connection.publish(items.map { (id: $0.id, message: message(for: $0, now: now)) })
+    try await connection.publish(sent.map { (id: $0.id, message: message(for: $0.item, now: now)) })
   }
 
   private func message(for item: Item, now: Timestamp) -> AMQPMessage {
@@ -100,46 +113,48 @@ final class OutboxPublisher: Sendable {
   }
 
   private func settle(_ outcomes: [AMQPPublishOutcome]) async throws {
-    var confirmed: [Dispatch] = []
+    var confirmed: [DispatchID] = []
     var published: [Int64] = []
-    var returned: [(item: Item, text: String, isFinal: Bool)] = []
-    for outcome in outcomes {
-      guard let item = flight.withLock({ $0.items[outcome.id] }) else { continue }
+    var landed: [UInt64] = []
+    var returned: [(sent: Sent, text: String, isFinal: Bool)] = []
+    let items = flight.withLock { flight in outcomes.map { flight.items[$0.id]?.item } }
+    for (outcome, item) in zip(outcomes, items) {
+      guard let item else { continue }
       switch outcome.result {
       case .confirmed:
+        landed.append(outcome.id)
         switch item {
-        case .dispatch(let dispatch): confirmed.append(dispatch)
+        case .dispatch(let dispatch): confirmed.append(dispatch.id)
         case .notice(let notice): published.append(notice.outboxID)
         }
-      case .returned(_, let text): returned.append((item, text, false))
-      case .refused(let error): returned.append((item, error.text, true))
-      case .nacked: delay(item)
-      case .unknown: delay(item)
+      case .returned(_, let text): returned.append(((outcome.id, item), text, false))
+      case .refused(let error): returned.append(((outcome.id, item), error.text, true))
+      case .nacked, .unknown: delay((outcome.id, item))
       }
     }
-    if !confirmed.isEmpty || !published.isEmpty {
-      let (dispatches, notices, now) = (confirmed, published, bridge.clock.now())
-      try await bridge.writing { transaction throws(StoreError) in
-        try transaction.confirm(dispatches, now: now)
-        try transaction.removeFromOutbox(notices)
-      }
-      land(dispatches.map { UInt64($0.outboxID) } + notices.map(UInt64.init))
+    if !confirmed.isEmpty {
+      bridge.confirms.add(confirmed, at: bridge.clock.now(), uptime: bridge.clock.uptimeSeconds())
     }
-    for entry in returned { try await settleReturned(entry.item, text: entry.text, isFinal: entry.isFinal) }
+    if !published.isEmpty {
+      let notices = published
+      try await bridge.writing { transaction throws(StoreError) in try transaction.removeFromOutbox(notices) }
+    }
+    if !landed.isEmpty { land(landed) }
+    for entry in returned { try await settleReturned(entry.sent, text: entry.text, isFinal: entry.isFinal) }
   }
 
   private func land(_ ids: [UInt64]) {
     flight.withLock { flight in
       for id in ids {
-        if let item = flight.items.removeValue(forKey: id) { flight.payloadBytes -= item.payloadBytes }
+        if let flying = flight.items.removeValue(forKey: id) { flight.payloadBytes -= flying.item.payloadBytes }
       }
     }
     settled.raise()
     drained.raise()
   }
 
-  private func delay(_ item: Item) {
-    flight.withLock { $0.delayed.append(item) }
+  private func delay(_ sent: Sent) {
+    flight.withLock { $0.delayed.append(sent) }
     delayed.raise()
   }
 
@@ -149,25 +164,64 @@ final class OutboxPublisher: Sendable {
       await delayed.wait(atMost: 60)
       if flight.withLock({ $0.delayed.isEmpty }) { continue }
       try await Task.sleep(for: .seconds(Self.nackDelaySeconds))
-      let items = flight.withLock { flight in
+      let late = flight.withLock { flight in
         defer { flight.delayed = [] }
         return flight.delayed
       }
-      for item in items where try await isPublishable(item) { try await send([item]) }
+      for sent in late where try await isPublishable(sent) {
+        let now = bridge.clock.uptimeSeconds()
+        flight.withLock { $0.items[sent.id]?.since = now }
+        try await publish([sent])
+      }
+    }
+  }
+
+  // MARK: Silence
+
+  /// Ends the session when a queue takes messages and never confirms them, so that it does not hold up all others: what
+  /// waits for it is given up with the connection, and its task key is held from the next one on.
+  func watchConfirms() async throws {
+    let patience = Double(bridge.configuration.confirmTimeoutSeconds)
+    while !Task.isCancelled {
+      try await Task.sleep(for: .seconds(patience / 4))
+      let now = bridge.clock.uptimeSeconds()
+      let isBlocked = bridge.state.isBlocked
+      let silent: Set<TaskKey> = flight.withLock { flight in
+        var tasks: Set<TaskKey> = []
+        for (id, flying) in flight.items {
+          // While the broker is short of room nothing is confirmed, by nobody's fault.
+          if isBlocked { flight.items[id]?.since = now }
+          if case .dispatch(let dispatch) = flying.item, now - flying.since > patience {
+            tasks.insert(dispatch.run.task)
+          }
+        }
+        return isBlocked ? [] : tasks
+      }
+      if silent.isEmpty { continue }
+      for task in silent {
+        let queue = topology.names.run(task)
+        bridge.state.setDegraded(
+          task,
+          because:
+            "\(queue) has confirmed nothing for \(Int(patience)) s; delete it, the bridge declares it again and loses nothing",
+          isSilent: true)
+        bridge.logger.error("a queue does not confirm, its runs are held", metadata: ["queue": "\(queue)"])
+      }
+      throw AMQPError(.timeout, "\(silent.count) queue(s) confirm nothing: connecting anew without them")
     }
   }
 
   // MARK: Returns
 
-  private func settleReturned(_ item: Item, text: String, isFinal: Bool) async throws {
-    switch item {
+  private func settleReturned(_ sent: Sent, text: String, isFinal: Bool) async throws {
+    switch sent.item {
     case .notice(let notice):
       if notice.kind == .dead, !isFinal {
         topology.forget(topology.names.dead(notice.run.task))
         if try await bridge.haveDeadQueue(notice.run.task, topology: topology) {
-          try await send([item])
+          try await publish([sent])
         } else {
-          land([item.id])
+          land([sent.id])
         }
       } else {
         // It can't be had as a message; the table has it.
@@ -176,7 +230,7 @@ final class OutboxPublisher: Sendable {
         try await bridge.writing { transaction throws(StoreError) in
           try transaction.removeFromOutbox([notice.outboxID])
         }
-        land([item.id])
+        land([sent.id])
       }
     case .dispatch(let dispatch):
       topology.forget(topology.names.run(dispatch.run.task))
@@ -188,20 +242,20 @@ final class OutboxPublisher: Sendable {
           dispatch, text: text, returnsMax: isFinal ? 1 : Self.returnsMax, policy: policy, now: now, jitter: jitter)
       }
       // Its queue is declared again by whoever publishes it again, after a pause that holds up nobody else.
-      if again { delay(item) } else { land([item.id]) }
+      if again { delay(sent) } else { land([sent.id]) }
     }
   }
 
   /// Declares the queue of what is to be published again.
   ///
   /// - Returns: false when the queue cannot be had: the dispatch was taken back.
-  private func isPublishable(_ item: Item) async throws -> Bool {
-    guard case .dispatch(let dispatch) = item, !topology.isKnown(dispatch.run.task) else { return true }
+  private func isPublishable(_ sent: Sent) async throws -> Bool {
+    guard case .dispatch(let dispatch) = sent.item, !topology.isKnown(dispatch.run.task) else { return true }
     if try await bridge.haveRunQueue(dispatch.run.task, topology: topology, incarnation: incarnation) != nil {
       return true
     }
     try await takeBack([dispatch])
-    land([item.id])
+    land([sent.id])
     return false
   }
 
@@ -239,7 +293,7 @@ final class OutboxPublisher: Sendable {
 
   /// Publishes again, under the same message ids, what was in flight when the last connection or process ended.
   func republishPending() async throws {
-    var last: Int64 = 0
+    var last: Dispatch?
     var count = 0
     let policy = bridge.policyLookup.policy
     while true {
@@ -248,7 +302,7 @@ final class OutboxPublisher: Sendable {
         try transaction.pendingDispatches(after: after, limit: 200, policy: policy)
       }
       guard let newest = pending.last else { break }
-      last = newest.outboxID
+      last = newest
       count += pending.count
       let degraded = bridge.state.degraded
       let usable = pending.filter { degraded[$0.run.task] == nil }
@@ -258,7 +312,7 @@ final class OutboxPublisher: Sendable {
       }
       let held = bridge.state.degraded
       try await takeBack(usable.filter { held[$0.run.task] != nil })
-      try await send(usable.filter { held[$0.run.task] == nil }.map(Item.dispatch))
+      try await send(usable.filter { held[$0.run.task] == nil })
     }
     if count > 0 { bridge.logger.info("published again", metadata: ["runs": "\(count)"]) }
   }

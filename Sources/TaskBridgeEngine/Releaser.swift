@@ -40,7 +40,7 @@ struct Releaser: Sendable {
       return configuration.policy(for: task)
     }
     let dispatches = try await bridge.writing { transaction throws(StoreError) in try transaction.release(request) }
-    try await publisher.send(dispatches.map(OutboxPublisher.Item.dispatch))
+    try await publisher.send(dispatches)
     for task in missing.tasks {
       _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation)
     }

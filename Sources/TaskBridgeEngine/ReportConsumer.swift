@@ -15,6 +15,13 @@ struct ReportConsumer: Sendable {
   private enum Judged: Sendable {
     case verified(VerifiedReport)
     case refused(ReportAnswer, QuarantinedMessage)
+
+    var dispatch: DispatchID? {
+      switch self {
+      case .verified(let report): report.dispatch
+      case .refused: nil
+      }
+    }
   }
 
   func run() async throws {
@@ -27,31 +34,39 @@ struct ReportConsumer: Sendable {
 
   private func take(_ deliveries: [AMQPDelivery]) async throws {
     let now = bridge.clock.now()
-    let judged = deliveries.map { judge($0, now: now) }
+    var last: (token: String, dispatch: DispatchID)?
+    let judged = deliveries.map { judge($0, now: now, last: &last) }
     let policies = bridge.policyLookup
+    let confirmed = bridge.confirms.take(judged.lazy.compactMap(\.dispatch))
     let answers: [ReportAnswer]
     do {
       answers = try await bridge.writing { transaction throws(StoreError) in
-        try judged.indices.map { index throws(StoreError) in
-          switch judged[index] {
-          case .verified(let report):
-            let answer = try transaction.report(report, policies: policies)
-            if answer.code == .unknownToken {
-              try transaction.quarantine(
-                quarantined(deliveries[index], code: .unknownToken, detail: answer.detail ?? "run unknown"), now: now)
+        try transaction.together { () throws(StoreError) in
+          try transaction.confirm(confirmed)
+          return try judged.indices.map { index throws(StoreError) in
+            switch judged[index] {
+            case .verified(let report):
+              let answer = try transaction.report(
+                report, policies: policies, isAnswered: deliveries[index].properties.replyTo != nil)
+              if answer.code == .unknownToken {
+                try transaction.quarantine(
+                  quarantined(deliveries[index], code: .unknownToken, detail: answer.detail ?? "run unknown"), now: now)
+              }
+              return answer
+            case .refused(let answer, let message):
+              try transaction.quarantine(message, now: now)
+              return answer
             }
-            return answer
-          case .refused(let answer, let message):
-            try transaction.quarantine(message, now: now)
-            return answer
           }
         }
       }
     } catch let error as StoreError where error.kind == .other && deliveries.count > 1 {
+      try await bridge.write(confirmed)
       for delivery in deliveries { try await take([delivery]) }
       return
     } catch let error as StoreError where error.kind == .other {
       let message = quarantined(deliveries[0], code: .malformed, detail: error.message)
+      try await bridge.write(confirmed)
       try await bridge.writing { transaction throws(StoreError) in try transaction.quarantine(message, now: now) }
       connection.settle(acknowledged: deliveries.map(\.deliveryTag))
       return
@@ -66,7 +81,10 @@ struct ReportConsumer: Sendable {
     }
   }
 
-  private func judge(_ delivery: AMQPDelivery, now: Timestamp) -> Judged {
+  /// - Parameter last: the newest token verified: `running` and `completed` of a short run come one after the other.
+  private func judge(
+    _ delivery: AMQPDelivery, now: Timestamp, last: inout (token: String, dispatch: DispatchID)?
+  ) -> Judged {
     if let problem = delivery.refusal { return refuse(.malformed, problem.detail, delivery) }
     let report: WorkerReport
     do {
@@ -74,7 +92,13 @@ struct ReportConsumer: Sendable {
     } catch {
       return refuse(.malformed, error.detail, delivery)
     }
-    guard let dispatch = bridge.signer.verify(report.token) else {
+    let dispatch: DispatchID
+    if let last, last.token == report.token {
+      dispatch = last.dispatch
+    } else if let verified = bridge.signer.verify(report.token) {
+      dispatch = verified
+      last = (report.token, verified)
+    } else {
       return refuse(.unknownToken, "the token was not issued by this store", delivery)
     }
     return .verified(

@@ -5,7 +5,7 @@ import TaskBridgeStore
 
 /// Takes submissions and moved dead letters from `taskbridge.submit`; acknowledges after the commit.
 struct SubmissionConsumer: Sendable {
-  static let prefetch: UInt16 = 300
+  static let prefetch: UInt16 = 500
 
   let bridge: BridgeContext
   let connection: AMQPConnection

@@ -200,6 +200,7 @@ extension TaskBridge {
     view.version = Self.version
     for index in view.running.indices { view.running[index] = completed(view.running[index]) }
     (view.storeSizeBytes, view.storeWALBytes) = store.sizes()
+    (view.storeSynchronous, view.storeJournalMode) = (store.durability.synchronous, store.durability.journalMode)
     let readiness = readiness
     view.broker = SnapshotView.Broker(
       connected: readiness.brokerConnected, blocked: readiness.brokerBlocked, version: readiness.brokerVersion)

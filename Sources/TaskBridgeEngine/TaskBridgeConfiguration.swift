@@ -62,6 +62,8 @@ public struct TaskBridgeConfiguration: Sendable, Equatable {
   public var heartbeatSeconds = 10
   /// How long a message may lie with a worker before it must be claimed (orphan rule), seconds, 1...3,600.
   public var claimLatencyMaxSeconds = 60
+  /// Seconds a published message may stay unconfirmed before its queue counts as dead and its task key is held.
+  public var confirmTimeoutSeconds = 30
   /// Runs that may wait in the store before submissions are answered 429, 1...100,000,000.
   public var backlogLimit = 10_000_000
   /// Largest payload, bytes, 1...16,777,216.

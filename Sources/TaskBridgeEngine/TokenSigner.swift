@@ -6,43 +6,71 @@ import TaskBridgeCore
 struct TokenSigner: Sendable {
   /// Longest token anybody can send.
   static let bytesMax = 200
-  private let key: SymmetricKey
+  /// Bytes of the HMAC in a token; it stands there in hexadecimal.
+  private static let codeBytes = 16
+  /// The state with the secret taken in: a token costs no more than its own text.
+  private let keyed: HMAC<SHA256>
 
-  init(secret: [UInt8]) { key = SymmetricKey(data: secret) }
+  init(secret: [UInt8]) { keyed = HMAC<SHA256>(key: SymmetricKey(data: secret)) }
 
   func token(for dispatch: DispatchID) -> String {
-    let text = dispatch.description
-    return text + "." + signature(of: text)
+    var text = dispatch.description
+    let code = text.withUTF8 { bytes -> HMAC<SHA256>.MAC in self.code(of: bytes) }
+    text.append(".")
+    code.withUnsafeBytes { text += $0.prefix(Self.codeBytes).hexadecimal }
+    return text
   }
 
   /// What `token` speaks for; nil when it was not issued under this secret.
   func verify(_ token: String) -> DispatchID? {
-    guard token.utf8.count <= Self.bytesMax, let dot = token.lastIndex(of: ".") else { return nil }
-    let text = String(token[..<dot])
-    let given = token[token.index(after: dot)...].utf8
-    let expected = signature(of: text).utf8
-    guard given.count == expected.count else { return nil }
-    // In constant time: how far a guess was right must not show.
-    guard zip(given, expected).reduce(UInt8(0), { $0 | ($1.0 ^ $1.1) }) == 0 else { return nil }
-    return DispatchID(messageID: text)
+    var token = token
+    return token.withUTF8 { bytes -> DispatchID? in
+      let textCount = bytes.count - 2 * Self.codeBytes - 1
+      guard bytes.count <= Self.bytesMax, textCount > 0, bytes[textCount] == UInt8(ascii: ".") else { return nil }
+      let text = UnsafeBufferPointer(rebasing: bytes[..<textCount])
+      // In constant time: how far a guess was right must not show.
+      var difference: UInt8 = 0
+      code(of: text).withUnsafeBytes { code in
+        for index in 0..<Self.codeBytes {
+          difference |= bytes[textCount + 1 + 2 * index] ^ hexadecimalDigit(code[index] >> 4)
+          difference |= bytes[textCount + 2 + 2 * index] ^ hexadecimalDigit(code[index] & 15)
+        }
+      }
+      return difference == 0 ? DispatchID(messageID: text) : nil
+    }
   }
 
-  /// 128 bits of HMAC-SHA-256, hexadecimal.
-  private func signature(of text: String) -> String {
-    let code = HMAC<SHA256>.authenticationCode(for: Array(text.utf8), using: key)
-    return code.prefix(16).hexadecimal
+  private func code(of text: UnsafeBufferPointer<UInt8>) -> HMAC<SHA256>.MAC {
+    var hmac = keyed
+    hmac.update(data: UnsafeRawBufferPointer(text))
+    return hmac.finalize()
   }
 }
 
 extension DispatchID {
   /// From `<run id>.<attempt>.<dispatch>`.
-  init?(messageID: String) {
-    let parts = messageID.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, let id = RunID(parts[0]), let attempt = Int(parts[1]), let dispatch = Int(parts[2]),
-      attempt > 0, dispatch > 0
+  init?(messageID text: some Collection<UInt8>) {
+    let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    guard parts.count == 3, let id = RunID(utf8: parts[0]), let attempt = Self.number(parts[1]),
+      let dispatch = Self.number(parts[2])
     else { return nil }
     self.init(runID: id, attempt: attempt, dispatch: dispatch)
   }
+
+  /// A positive decimal number.
+  private static func number(_ digits: some Collection<UInt8>) -> Int? {
+    guard (1...9).contains(digits.count) else { return nil }
+    var number = 0
+    for digit in digits {
+      guard digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return nil }
+      number = number * 10 + Int(digit - UInt8(ascii: "0"))
+    }
+    return number > 0 ? number : nil
+  }
+}
+
+private func hexadecimalDigit(_ value: UInt8) -> UInt8 {
+  value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
 }
 
 extension Sequence<UInt8> {

@@ -1,6 +1,34 @@
 import GRDB
 import GRDBSQLite
+import Synchronization
 import TaskBridgeCore
+
+/// A statement's text. One of the steps every run goes through is kept as a static value, made by ``hot(_:)``: it is
+/// put together once in the process and found again by its number, not by hashing its text.
+struct Statement: Sendable, ExpressibleByStringInterpolation {
+  let text: String
+  /// Place in ``Connection``'s list of hot statements.
+  fileprivate let number: Int?
+
+  private static let count = Atomic(0)
+
+  init(stringLiteral text: String) {
+    self.text = text
+    number = nil
+  }
+
+  init(text: String) { self.init(stringLiteral: text) }
+
+  private init(text: String, number: Int) {
+    self.text = text
+    self.number = number
+  }
+
+  /// Only for static values: each call takes a new number.
+  static func hot(_ text: String) -> Statement {
+    Statement(text: text, number: count.add(1, ordering: .relaxed).oldValue)
+  }
+}
 
 /// Binds values to and steps through prepared statements of one SQLite connection.
 ///
@@ -11,6 +39,7 @@ final class Connection {
   private let handle: OpaquePointer
   /// Prepared once a text; the texts are literals, so there are few.
   private var cache: [String: OpaquePointer] = [:]
+  private var hot: [OpaquePointer?] = []
 
   init(_ handle: OpaquePointer) { self.handle = handle }
 
@@ -20,6 +49,8 @@ final class Connection {
   func finalizeAll() {
     for statement in cache.values { sqlite3_finalize(statement) }
     cache.removeAll()
+    for statement in hot { sqlite3_finalize(statement) }
+    hot.removeAll()
   }
 
   /// Rows changed by the last statement.
@@ -32,7 +63,7 @@ final class Connection {
 
   /// Runs a statement that returns no rows.
   @discardableResult
-  func run<each Value: Bindable>(_ sql: String, _ values: repeat each Value) throws(StoreError) -> Int {
+  func run<each Value: Bindable>(_ sql: Statement, _ values: repeat each Value) throws(StoreError) -> Int {
     let statement = try prepare(sql)
     defer { reset(statement) }
     var index: Int32 = 1
@@ -43,7 +74,7 @@ final class Connection {
 
   /// The first row, mapped; nil when there is none.
   func first<T, each Value: Bindable>(
-    _ sql: String, _ values: repeat each Value, map: (Row) throws(StoreError) -> T
+    _ sql: Statement, _ values: repeat each Value, map: (Row) throws(StoreError) -> T
   ) throws(StoreError) -> T? {
     let statement = try prepare(sql)
     defer { reset(statement) }
@@ -55,7 +86,7 @@ final class Connection {
 
   /// Every row, mapped.
   func all<T, each Value: Bindable>(
-    _ sql: String, _ values: repeat each Value, map: (Row) throws(StoreError) -> T
+    _ sql: Statement, _ values: repeat each Value, map: (Row) throws(StoreError) -> T
   ) throws(StoreError) -> [T] {
     let statement = try prepare(sql)
     defer { reset(statement) }
@@ -68,6 +99,7 @@ final class Connection {
   func all<T>(
     composed sql: String, _ values: [any Bindable], map: (Row) throws(StoreError) -> T
   ) throws(StoreError) -> [T] {
+    let sql = Statement(text: sql)
     let statement = try prepare(sql)
     defer { reset(statement) }
     var index: Int32 = 1
@@ -76,29 +108,41 @@ final class Connection {
   }
 
   /// The first column of the first row as an integer; 0 when there is no row.
-  func integer<each Value: Bindable>(_ sql: String, _ values: repeat each Value) throws(StoreError) -> Int {
+  func integer<each Value: Bindable>(_ sql: Statement, _ values: repeat each Value) throws(StoreError) -> Int {
     try first(sql, repeat each values) { row in row.int(0) } ?? 0
   }
 
   private func collect<T>(
-    _ statement: OpaquePointer, _ sql: String, _ map: (Row) throws(StoreError) -> T
+    _ statement: OpaquePointer, _ sql: Statement, _ map: (Row) throws(StoreError) -> T
   ) throws(StoreError) -> [T] {
     var rows: [T] = []
     while try step(statement, sql) { rows.append(try map(Row(statement))) }
     return rows
   }
 
-  private func prepare(_ sql: String) throws(StoreError) -> OpaquePointer {
-    if let statement = cache[sql] { return statement }
+  private func prepare(_ sql: Statement) throws(StoreError) -> OpaquePointer {
+    guard let number = sql.number else {
+      if let statement = cache[sql.text] { return statement }
+      let statement = try compile(sql)
+      cache[sql.text] = statement
+      return statement
+    }
+    if number < hot.count, let statement = hot[number] { return statement }
+    let statement = try compile(sql)
+    if number >= hot.count { hot += Array(repeating: nil, count: number + 1 - hot.count) }
+    hot[number] = statement
+    return statement
+  }
+
+  private func compile(_ sql: Statement) throws(StoreError) -> OpaquePointer {
     var statement: OpaquePointer?
-    let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+    let code = sqlite3_prepare_v3(handle, sql.text, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
     guard code == SQLITE_OK, let statement else { throw error(sql) }
-    cache[sql] = statement
     return statement
   }
 
   @discardableResult
-  private func step(_ statement: OpaquePointer, _ sql: String) throws(StoreError) -> Bool {
+  private func step(_ statement: OpaquePointer, _ sql: Statement) throws(StoreError) -> Bool {
     switch sqlite3_step(statement) {
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
@@ -111,8 +155,8 @@ final class Connection {
     sqlite3_clear_bindings(statement)
   }
 
-  private func error(_ sql: String) -> StoreError {
-    .sqlite(sqlite3_extended_errcode(handle), String(cString: sqlite3_errmsg(handle)), sql: sql)
+  private func error(_ sql: Statement) -> StoreError {
+    .sqlite(sqlite3_extended_errcode(handle), String(cString: sqlite3_errmsg(handle)), sql: sql.text)
   }
 }
 
@@ -148,10 +192,12 @@ struct Row {
   func optionalTime(_ column: Int32) -> Timestamp? { isNull(column) ? nil : time(column) }
 
   func runID(_ column: Int32) throws(StoreError) -> RunID {
-    guard let id = RunID(bytes: blob(column)) else {
+    guard let bytes = sqlite3_column_blob(statement, column), sqlite3_column_bytes(statement, column) == 16 else {
       throw StoreError(.damaged, "store: column \(column) is no run id")
     }
-    return id
+    return RunID(
+      high: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+      low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
   }
 
   func optionalRunID(_ column: Int32) throws(StoreError) -> RunID? { isNull(column) ? nil : try runID(column) }

@@ -2,14 +2,12 @@ package import TaskBridgeCore
 
 /// A run handed over for publishing: everything its message is made of.
 package struct Dispatch: Sendable {
-  package let outboxID: Int64
   package let run: Run
   package let payload: Payload
   package let maxAttempts: Int
   package let leaseSeconds: Int
 
-  package init(outboxID: Int64, run: Run, payload: Payload, maxAttempts: Int, leaseSeconds: Int) {
-    self.outboxID = outboxID
+  package init(run: Run, payload: Payload, maxAttempts: Int, leaseSeconds: Int) {
     self.run = run
     self.payload = payload
     self.maxAttempts = maxAttempts
@@ -17,6 +15,17 @@ package struct Dispatch: Sendable {
   }
 
   package var id: DispatchID { DispatchID(runID: run.id, attempt: run.attempt, dispatch: run.dispatch) }
+}
+
+/// A dispatch that the broker has confirmed, and when it said so.
+package struct Confirmed: Sendable {
+  package let dispatch: DispatchID
+  package let at: Timestamp
+
+  package init(dispatch: DispatchID, at: Timestamp) {
+    self.dispatch = dispatch
+    self.at = at
+  }
 }
 
 /// What a release may hand over.

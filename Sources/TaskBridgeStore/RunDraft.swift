@@ -59,13 +59,7 @@ extension Transaction {
       run.openDependencies > 0 || draft.followsAnother
       ? .blocked : run.runAt.map { $0 > now } ?? false ? .scheduled : .ready
     try db.run(
-      """
-      INSERT INTO runs (id, task, home_task, series_at, state, priority, created_at, run_at, expires_at, dedup_key, idempotency_key,
-        group_name, name, workflow_id, template, array_name, array_index, parent, fail_fast, on_dependency_failure,
-        open_dependencies, max_attempts, max_lost, lease_seconds, timeout_seconds, ttl_seconds, ttl_from, retry,
-        resources, resource_scales, fallback_tasks, traceparent, tracestate, tags, depends_on)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      """, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt,
+      Self.insertRun, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt,
       run.dedupKey,
       run.idempotencyKey, run.group, run.name, run.workflowID, run.template, run.array, run.arrayIndex, run.parentID,
       run.failFast, run.onDependencyFailure, run.openDependencies, run.maxAttempts, run.maxLost, run.leaseSeconds,
@@ -76,8 +70,7 @@ extension Transaction {
     run.sequence = db.lastInsertedRowID
     let payload = draft.submission.payload
     try db.run(
-      "INSERT INTO payloads (run_seq, body, content_type, content_encoding) VALUES (?, ?, ?, ?)", run.sequence,
-      payload.bytes, payload.contentType, payload.contentEncoding)
+      Self.insertPayload, run.sequence, payload.bytes, payload.contentType, payload.contentEncoding)
     for (key, value) in draft.submission.tags {
       try db.run("INSERT INTO tags (run_seq, key, value) VALUES (?, ?, ?)", run.sequence, key, value)
     }
@@ -94,4 +87,15 @@ extension Transaction {
     if run.state == .ready { note(.ready) }
     if run.state == .scheduled || run.expiresAt != nil { note(.due) }
   }
+
+  private static let insertRun = Statement.hot(
+    """
+    INSERT INTO runs (id, task, home_task, series_at, state, priority, created_at, run_at, expires_at, dedup_key, idempotency_key,
+      group_name, name, workflow_id, template, array_name, array_index, parent, fail_fast, on_dependency_failure,
+      open_dependencies, max_attempts, max_lost, lease_seconds, timeout_seconds, ttl_seconds, ttl_from, retry,
+      resources, resource_scales, fallback_tasks, traceparent, tracestate, tags, depends_on)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """)
+  private static let insertPayload = Statement.hot(
+    "INSERT INTO payloads (run_seq, body, content_type, content_encoding) VALUES (?, ?, ?, ?)")
 }

@@ -15,17 +15,17 @@ struct RunSelect {
   private struct StateIndex {
     var name: String
     var states: [RunState]
-    /// The index's own condition, word for word.
-    var condition: String
     /// Rows of one state come in the order of submission.
     var isInOrder: Bool
 
     init(_ name: String, _ states: [RunState], isInOrder: Bool = false) {
       self.name = name
       self.states = states
-      condition = states.count == 1 ? "state = '\(states[0].rawValue)'" : "state IN (\(Schema.list(states)))"
       self.isInOrder = isInOrder
     }
+
+    /// The index's own condition, word for word.
+    func condition(_ column: String = "state") -> String { Schema.isAny(states, column) }
   }
 
   private static let stateIndexes = [
@@ -105,12 +105,12 @@ struct RunSelect {
     if indexes.count == 1 {
       let index = indexes[0]
       source = "runs AS r INDEXED BY \(index.name)"
-      query.require("r.\(index.condition)")
+      query.require(index.condition("r.state"))
       if states.count == 1, index.states.count > 1 { query.require("r.state = '\(states[0].rawValue)'") }
       isByDueTime = index.name == "runs_due"
     } else {
       let parts = indexes.map { index in
-        "SELECT seq FROM runs INDEXED BY \(index.name) WHERE \(index.condition)"
+        "SELECT seq FROM runs INDEXED BY \(index.name) WHERE \(index.condition())"
           + " AND state IN (\(Schema.list(index.states.filter { states.contains($0) })))"
       }
       source = "(\(parts.joined(separator: " UNION ALL "))) AS c CROSS JOIN runs AS r ON r.seq = c.seq"

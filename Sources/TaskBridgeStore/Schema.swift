@@ -17,6 +17,17 @@ enum Schema {
 
   static let active = RunState.allCases.filter { !$0.isTerminal }
 
+  /// `(state = 'a' OR state = 'b' …)`. Constraints and partial indexes use this form: for a list of more than two SQLite
+  /// builds a temporary table with every single INSERT and UPDATE. A query may use a partial index when it has the
+  /// index's chain word for word, or one of its terms.
+  static func isRun(_ states: RunState..., column: String = "state") -> String { isAny(states, column) }
+
+  static func isAttempt(_ states: AttemptState..., column: String = "state") -> String { isAny(states, column) }
+
+  static func isAny<Word: RawRepresentable<String>>(_ words: [Word], _ column: String = "state") -> String {
+    "(\(words.map { "\(column) = '\($0.rawValue)'" }.joined(separator: " OR ")))"
+  }
+
   /// `CASE previous_state WHEN … THEN new_state IN (…)`, with OR chains, which SQLite tests without building a list.
   static var auditPairs: String {
     let birth = Transitions.runBirth.map { "new_state = '\($0.rawValue)'" }.joined(separator: " OR ")
@@ -40,7 +51,7 @@ enum Schema {
       id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
       task TEXT NOT NULL CHECK (length(task) BETWEEN 1 AND 120),
       home_task TEXT NOT NULL,
-      state TEXT NOT NULL CHECK (state IN (\(list(RunState.allCases)))),
+      state TEXT NOT NULL CHECK \(isAny(RunState.allCases)),
       attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
       dispatch INTEGER NOT NULL DEFAULT 0 CHECK (dispatch >= 0),
       failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
@@ -53,7 +64,7 @@ enum Schema {
       queued_at INTEGER,
       launched_at INTEGER,
       started_at INTEGER,
-      finished_at INTEGER CHECK ((finished_at IS NULL) = (state IN (\(list(active))))),
+      finished_at INTEGER CHECK ((finished_at IS NULL) = \(isAny(active))),
       expires_at INTEGER,
       dedup_key TEXT CHECK (length(dedup_key) BETWEEN 1 AND 512),
       idempotency_key TEXT CHECK (length(idempotency_key) BETWEEN 1 AND 512),
@@ -65,7 +76,7 @@ enum Schema {
       array_index INTEGER,
       parent BLOB,
       fail_fast INTEGER NOT NULL DEFAULT 1 CHECK (fail_fast IN (0, 1)),
-      on_dependency_failure TEXT NOT NULL DEFAULT 'cancel' CHECK (on_dependency_failure IN ('cancel', 'fail', 'ignore')),
+      on_dependency_failure TEXT NOT NULL DEFAULT 'cancel' CHECK \(isAny(OnDependencyFailure.allCases, "on_dependency_failure")),
       open_dependencies INTEGER NOT NULL DEFAULT 0 CHECK (open_dependencies >= 0),
       open_children INTEGER NOT NULL DEFAULT 0 CHECK (open_children >= 0),
       max_attempts INTEGER CHECK (max_attempts >= 1),
@@ -89,19 +100,19 @@ enum Schema {
 
     -- By the task key of the submission: a fallback may have moved the run to another one.
     CREATE UNIQUE INDEX runs_dedup ON runs (home_task, dedup_key)
-      WHERE dedup_key IS NOT NULL AND state IN (\(list(active)));
+      WHERE dedup_key IS NOT NULL AND \(isAny(active));
     CREATE UNIQUE INDEX runs_idempotency ON runs (home_task, idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX runs_dedup_history ON runs (dedup_key, seq) WHERE dedup_key IS NOT NULL;
     CREATE UNIQUE INDEX runs_array ON runs (workflow_id, array_name, array_index)
       WHERE array_index IS NOT NULL AND state <> 'superseded';
     CREATE INDEX runs_ready ON runs (task, priority, release_class, seq) WHERE state = 'ready';
     CREATE INDEX runs_due ON runs (run_at) WHERE state = 'scheduled';
-    CREATE INDEX runs_unclaimed ON runs (task, launched_at) WHERE state IN ('queued', 'launched');
-    CREATE INDEX runs_held ON runs (state, seq) WHERE state IN ('running', 'waiting', 'cancelling', 'blocked', 'paused');
+    CREATE INDEX runs_unclaimed ON runs (task, launched_at) WHERE \(Schema.isRun(.queued, .launched));
+    CREATE INDEX runs_held ON runs (state, seq) WHERE \(Schema.isRun(.running, .waiting, .cancelling, .blocked, .paused));
     CREATE INDEX runs_ended_badly ON runs (state, seq)
-      WHERE state IN ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired', 'superseded');
+      WHERE \(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, .superseded));
     CREATE INDEX runs_expiry ON runs (expires_at)
-      WHERE expires_at IS NOT NULL AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued', 'launched');
+      WHERE expires_at IS NOT NULL AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched));
     CREATE INDEX runs_task ON runs (task, seq);
     CREATE INDEX runs_workflow ON runs (workflow_id, seq) WHERE workflow_id IS NOT NULL;
     CREATE INDEX runs_group ON runs (group_name, seq) WHERE group_name IS NOT NULL;
@@ -127,7 +138,7 @@ enum Schema {
       run_seq INTEGER NOT NULL REFERENCES runs (seq),
       number INTEGER NOT NULL CHECK (number >= 1),
       dispatches INTEGER NOT NULL CHECK (dispatches >= 1),
-      state TEXT NOT NULL CHECK (state IN (\(AttemptState.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      state TEXT NOT NULL CHECK \(isAny(AttemptState.allCases, "state")),
       worker TEXT,
       node TEXT,
       claim TEXT,
@@ -146,9 +157,9 @@ enum Schema {
       stderr TEXT,
       PRIMARY KEY (run_seq, number)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX attempts_lease ON attempts (report_by) WHERE state IN ('running', 'triaging', 'stopping');
+    CREATE INDEX attempts_lease ON attempts (report_by) WHERE \(Schema.isAttempt(.running, .triaging, .stopping));
     CREATE INDEX attempts_timeout ON attempts (timeout_at)
-      WHERE timeout_at IS NOT NULL AND state IN ('running', 'triaging');
+      WHERE timeout_at IS NOT NULL AND \(Schema.isAttempt(.running, .triaging));
 
     CREATE TABLE dependencies (
       dependent INTEGER NOT NULL REFERENCES runs (seq),
@@ -185,17 +196,18 @@ enum Schema {
       received_at INTEGER NOT NULL,
       attempt INTEGER NOT NULL,
       dispatch INTEGER NOT NULL,
-      state TEXT NOT NULL CHECK (state IN (\(ReportedState.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
-      code TEXT NOT NULL CHECK (code IN (\(VerdictCode.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      state TEXT NOT NULL CHECK \(isAny(ReportedState.allCases, "state")),
+      code TEXT NOT NULL CHECK \(isAny(VerdictCode.allCases, "code")),
       worker TEXT,
       via TEXT NOT NULL CHECK (via IN ('amqp', 'http')),
       detail TEXT
     ) STRICT;
     CREATE INDEX reports_run ON reports (run_seq, id);
 
+    -- Messages beside those of the runs: a run in `queued` is its own entry.
     CREATE TABLE outbox (
       id INTEGER PRIMARY KEY AUTOINCREMENT,
-      kind TEXT NOT NULL CHECK (kind IN ('run', 'dead', 'control')),
+      kind TEXT NOT NULL CHECK (kind = 'dead' OR kind = 'control'),
       run_seq INTEGER NOT NULL REFERENCES runs (seq),
       attempt INTEGER NOT NULL,
       dispatch INTEGER NOT NULL,
@@ -206,7 +218,7 @@ enum Schema {
 
     CREATE TABLE dead_letters (
       run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
-      reason TEXT NOT NULL CHECK (reason IN (\(DeadLetterReason.allCases.map { "'\($0.rawValue)'" }.joined(separator: ",")))),
+      reason TEXT NOT NULL CHECK \(isAny(DeadLetterReason.allCases, "reason")),
       task TEXT NOT NULL,
       fingerprint TEXT NOT NULL,
       error_type TEXT,

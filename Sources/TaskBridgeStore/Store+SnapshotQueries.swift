@@ -14,10 +14,7 @@ extension ReadTransaction {
     query.filter.states = [.running]
     query.filter.domain = domain
     view.running = try runs(query).items
-    view.outboxPending = try db.integer("SELECT COUNT(*) FROM outbox")
-    view.outboxOldest = try db.first("SELECT created_at FROM outbox ORDER BY id LIMIT 1") {
-      row throws(StoreError) in row.time(0)
-    }
+    (view.outboxPending, view.outboxOldest) = try outbox()
     view.quarantined = try db.integer("SELECT COUNT(*) FROM quarantine")
     view.nextRunAt = try nextRunAt(domain: domain)
     view.resources = try resources(domain: domain)
@@ -27,10 +24,25 @@ extension ReadTransaction {
 
   /// Messages not yet confirmed, and since when the oldest waits.
   package func outbox() throws(StoreError) -> (pending: Int, oldest: Timestamp?) {
-    (
-      try db.integer("SELECT COUNT(*) FROM outbox"),
-      try db.first("SELECT created_at FROM outbox ORDER BY id LIMIT 1") { row throws(StoreError) in row.time(0) }
-    )
+    let queued = try db.all("SELECT task, runs FROM counts WHERE state = 'queued' AND runs > 0") {
+      row throws(StoreError) in (task: try row.task(0), runs: row.int(1))
+    }
+    var times: [Timestamp] = []
+    for task in queued.map(\.task) {
+      let oldest = try db.first(
+        """
+        SELECT min(queued_at) FROM runs INDEXED BY runs_unclaimed WHERE task = ?
+          AND \(Schema.isRun(.queued, .launched)) AND launched_at IS NULL
+        """, task
+      ) { row throws(StoreError) in row.optionalTime(0) }
+      if let oldest = oldest ?? nil { times.append(oldest) }
+    }
+    if let notice = try db.first(
+      "SELECT created_at FROM outbox ORDER BY id LIMIT 1", map: { row throws(StoreError) in row.time(0) })
+    {
+      times.append(notice)
+    }
+    return (try db.integer("SELECT COUNT(*) FROM outbox") + queued.reduce(0) { $0 + $1.runs }, times.min())
   }
 
   /// Task keys that have ready runs.
@@ -94,7 +106,7 @@ extension ReadTransaction {
 
   private func resources(domain: String?) throws(StoreError) -> [String: Double] {
     var query = ComposedQuery()
-    query.require("r.state IN ('running', 'waiting', 'cancelling', 'blocked', 'paused')")
+    query.require("\(Schema.isRun(.running, .waiting, .cancelling, .blocked, .paused, column: "r.state"))")
     query.require("r.state = 'running'")
     query.require("r.resources IS NOT NULL")
     if let domain { query.require(domain: domain, column: "r.task") }

@@ -1,3 +1,4 @@
+import CSQLite
 import Foundation
 import GRDB
 import GRDBSQLite
@@ -15,18 +16,25 @@ package final class Store: Sendable {
   let writer: Writer
   private let lock: StoreLock
   package let path: String
+  /// As read back from the writing connection.
+  package let durability: Durability
   private let logger: Logger
 
   private init(
-    identity: StoreIdentity, pool: DatabasePool, writer: Writer, lock: StoreLock, path: String, logger: Logger
+    identity: StoreIdentity, pool: DatabasePool, writer: Writer, lock: StoreLock, path: String,
+    durability: Durability, logger: Logger
   ) {
     self.identity = identity
     self.pool = pool
     self.writer = writer
     self.lock = lock
     self.path = path
+    self.durability = durability
     self.logger = logger
   }
+
+  /// Settings of the SQLite library itself, made before its first use in the process; too late they change nothing.
+  private static let withoutMemoryStatistics = taskbridge_sqlite_without_memory_statistics()
 
   /// Opens or makes the store in `directory`.
   ///
@@ -40,6 +48,7 @@ package final class Store: Sendable {
     onCommit: @escaping @Sendable (CommitEffects) -> Void = { _ in },
     onFatal: @escaping @Sendable (StoreError) -> Void = { _ in }
   ) throws(StoreError) -> Store {
+    _ = withoutMemoryStatistics
     let lock = try StoreLock(directory: directory)
     do throws(StoreError) {
       return try open(
@@ -72,16 +81,17 @@ package final class Store: Sendable {
             """)
       }
       let pool = try DatabasePool(path: path, configuration: configuration)
-      try configureWriter(pool)
+      let durability = try configureWriter(pool)
       try migrate(pool, path: path)
       let identity = try StoreIdentity.load(pool, randomBytes: randomBytes)
-      let waiting = Transaction.backlog.map { "'\($0.rawValue)'" }.joined(separator: ",")
-      let backlog = try pool.read { db in
-        try Int.fetchOne(db, sql: "SELECT coalesce(sum(runs), 0) FROM counts WHERE state IN (\(waiting))")
+      let counts = try pool.read { db in
+        guard let handle = db.sqliteConnection else { throw StoreError(.closed, "store: closed") }
+        return try RunCounts(Connection(handle))
       }
-      let writer = Writer(pool: pool, backlog: backlog ?? 0, onCommit: onCommit, onFatal: onFatal)
+      let writer = Writer(pool: pool, counts: counts, onCommit: onCommit, onFatal: onFatal)
       logger.info("store open", metadata: ["path": "\(path)", "store": "\(identity.storeID)"])
-      return Store(identity: identity, pool: pool, writer: writer, lock: lock, path: path, logger: logger)
+      return Store(
+        identity: identity, pool: pool, writer: writer, lock: lock, path: path, durability: durability, logger: logger)
     } catch let error as StoreError {
       throw error
     } catch let error as DatabaseError {
@@ -98,7 +108,7 @@ package final class Store: Sendable {
   private static let quickCheckBytesMax = 1 << 30
 
   /// Durability is a promise: it is read back, and anything but FULL refuses to start.
-  private static func configureWriter(_ pool: DatabasePool) throws {
+  private static func configureWriter(_ pool: DatabasePool) throws -> Durability {
     try pool.writeWithoutTransaction { db in
       // GRDB sets NORMAL when it switches to WAL, after `prepareDatabase`.
       try db.execute(
@@ -112,11 +122,13 @@ package final class Store: Sendable {
       let pages = try Int.fetchOne(db, sql: "PRAGMA page_count") ?? 0
       let pageBytes = try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 0
       // Above that a check would hold up the start for too long; `taskbridge doctor` names the size.
-      guard pages * pageBytes < quickCheckBytesMax else { return }
+      let durability = Durability(synchronous: "full", journalMode: journal ?? "")
+      guard pages * pageBytes < quickCheckBytesMax else { return durability }
       let check = try String.fetchOne(db, sql: "PRAGMA quick_check(1)")
       guard check == "ok" else {
         throw StoreError(.damaged, "store damaged: \(check ?? "no answer"). Nothing was changed.")
       }
+      return durability
     }
   }
 
@@ -171,6 +183,9 @@ package final class Store: Sendable {
   /// Runs that wait in the store: blocked, scheduled, ready or paused.
   package var backlog: Int { writer.backlog.load(ordering: .relaxed) }
 
+  /// Whether nothing is being written or waits to be: a write would cost an fsync of its own.
+  package var isIdle: Bool { writer.isIdle }
+
   /// Size of the file and its WAL, in bytes.
   package func sizes() -> (store: Int, wal: Int) {
     func size(_ path: String) -> Int {
@@ -190,6 +205,13 @@ package final class Store: Sendable {
     do { try pool.close() } catch { logger.warning("store did not close cleanly", metadata: ["error": "\(error)"]) }
     lock.release()
   }
+}
+
+/// How commits get to the disk.
+package struct Durability: Sendable {
+  /// `full`: every commit is on the disk before it is answered. Nothing else is opened.
+  package let synchronous: String
+  package let journalMode: String
 }
 
 /// The reader's side of a snapshot; queries are extension methods of this type.

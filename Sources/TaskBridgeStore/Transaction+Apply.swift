@@ -8,12 +8,15 @@ extension Transaction {
   ///   - error: kept as the attempt's and the run's last error, JSON text.
   ///   - report: whose fields are kept, when a worker's report caused the decision.
   ///   - candidates: the task keys a scaled request may go to, with their limits.
+  /// - Returns: the attempt as it is now.
+  @discardableResult
   func apply(
     _ decision: Decision, to run: inout Run, attempt: Attempt?, error: WorkerError? = nil, report: WorkerReport? = nil,
     candidates: (Run) -> [(task: TaskKey, limits: [String: Double])] = { [(task: $0.task, limits: [:])] },
     now: Timestamp, actor: String
-  ) throws(StoreError) {
+  ) throws(StoreError) -> Attempt? {
     let was = RunMark(run)
+    var newest = attempt
     if var attempt, decision.changesState || decision.claims || report != nil {
       let old = attempt
       pass(&attempt, through: decision.attemptSteps, run: run.id, now: now)
@@ -21,6 +24,7 @@ extension Transaction {
       if let end = decision.reportedEnd { attempt.reportedEnd = end }
       if let report { keepIdentity(report, claims: decision.claims, in: &attempt) }
       if attempt != old { try save(attempt, of: run) }
+      newest = attempt
       if decision.claims, attempt.startedAt == now, let timeout = run.timeoutSeconds {
         try db.run(
           "UPDATE attempts SET timeout_at = ? WHERE run_seq = ? AND number = ?", now.adding(seconds: timeout),
@@ -37,13 +41,12 @@ extension Transaction {
     }
     if let report { try keepFields(of: report, run: run) }
     if let error { try keep(error, run: run, attempt: attempt?.number) }
-    guard !decision.runSteps.isEmpty else { return }
+    guard !decision.runSteps.isEmpty else { return newest }
     prepare(&run, for: decision, now: now)
     try place(&run, decision, candidates: candidates)
     try move(&run, from: was, through: decision.runSteps, now: now, actor: actor)
-    // A claim before the confirm proves that the broker had the message: it is not published again.
-    if was.state == .queued, run.state != .launched { try dropUnpublished(run) }
     if let reason = decision.deadLetter { try bury(run, reason: reason, error: error, now: now) }
+    return newest
   }
 
   private func pass(_ attempt: inout Attempt, through steps: [AttemptState], run: RunID, now: Timestamp) {
@@ -111,11 +114,7 @@ extension Transaction {
   private func keepFields(of report: WorkerReport, run: Run) throws(StoreError) {
     if report.progress != nil || report.result != nil || report.usage != nil {
       try db.run(
-        """
-        INSERT INTO outcomes (run_seq, result, progress, usage) VALUES (?1, ?2, ?3, ?4)
-          ON CONFLICT (run_seq) DO UPDATE SET result = coalesce(?2, result), progress = coalesce(?3, progress),
-            usage = coalesce(?4, usage)
-        """, run.sequence, report.state == .completed ? report.result : nil,
+        Self.keepOutcome, run.sequence, report.state == .completed ? report.result : nil,
         report.progress.map { String(decoding: $0.json, as: UTF8.self) },
         report.usage.map { String(decoding: $0.json, as: UTF8.self) })
     }
@@ -128,6 +127,13 @@ extension Transaction {
         run.sequence, run.attempt)
     }
   }
+
+  private static let keepOutcome = Statement.hot(
+    """
+    INSERT INTO outcomes (run_seq, result, progress, usage) VALUES (?1, ?2, ?3, ?4)
+      ON CONFLICT (run_seq) DO UPDATE SET result = coalesce(?2, result), progress = coalesce(?3, progress),
+        usage = coalesce(?4, usage)
+    """)
 
   private func keep(_ error: WorkerError, run: Run, attempt: Int?) throws(StoreError) {
     let text = String(decoding: error.json, as: UTF8.self)

@@ -24,7 +24,7 @@ extension Transaction {
     let late = try db.all(
       """
       SELECT seq FROM runs INDEXED BY runs_expiry WHERE expires_at <= ? AND expires_at IS NOT NULL
-        AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued', 'launched') ORDER BY expires_at LIMIT ?
+        AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched)) ORDER BY expires_at LIMIT ?
       """, now, limit
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in late {
@@ -50,7 +50,7 @@ extension Transaction {
     let overdue = try db.all(
       """
       SELECT run_seq FROM attempts INDEXED BY attempts_lease
-        WHERE report_by <= ? AND state IN ('running', 'triaging', 'stopping') ORDER BY report_by LIMIT ?
+        WHERE report_by <= ? AND \(Schema.isAttempt(.running, .triaging, .stopping)) ORDER BY report_by LIMIT ?
       """, now, limit
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in overdue {
@@ -70,7 +70,7 @@ extension Transaction {
     let overdue = try db.all(
       """
       SELECT run_seq FROM attempts INDEXED BY attempts_timeout WHERE timeout_at <= ? AND timeout_at IS NOT NULL
-        AND state IN ('running', 'triaging') ORDER BY timeout_at LIMIT ?
+        AND \(Schema.isAttempt(.running, .triaging)) ORDER BY timeout_at LIMIT ?
       """, now, limit
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in overdue {
@@ -116,11 +116,11 @@ extension Transaction {
       SELECT min(at) FROM (
         SELECT min(run_at) AS at FROM runs INDEXED BY runs_due WHERE state = 'scheduled'
         UNION ALL SELECT min(expires_at) FROM runs INDEXED BY runs_expiry WHERE expires_at IS NOT NULL
-          AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued', 'launched')
+          AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched))
         UNION ALL SELECT min(report_by) FROM attempts INDEXED BY attempts_lease
-          WHERE state IN ('running', 'triaging', 'stopping')
+          WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
         UNION ALL SELECT min(timeout_at) FROM attempts INDEXED BY attempts_timeout WHERE timeout_at IS NOT NULL
-          AND state IN ('running', 'triaging'))
+          AND \(Schema.isAttempt(.running, .triaging)))
       """
     ) { row throws(StoreError) in row.optionalTime(0) } ?? nil
   }
@@ -129,7 +129,7 @@ extension Transaction {
   package func extendLeases(now: Timestamp, policies: PolicyLookup) throws(StoreError) {
     let open = try db.all(
       """
-      SELECT run_seq FROM attempts INDEXED BY attempts_lease WHERE state IN ('running', 'triaging', 'stopping')
+      SELECT run_seq FROM attempts INDEXED BY attempts_lease WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
       """
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in open {

@@ -3,27 +3,31 @@ import TaskBridgeCore
 /// What follows from the end of a run, in the transaction that ends it: dependents, follow-up, parent, children.
 extension Transaction {
   func settleEnd(of run: Run, from previous: RunState, now: Timestamp, actor: String) throws(StoreError) {
-    if previous == .queued || previous == .launched { try dropUnpublished(run) }
-    try settleDependents(of: run, now: now, actor: actor)
-    if run.followUpID != nil { try startFollowUp(of: run, now: now) }
-    switch run.state {
-    case .cancelled, .failed, .deadLettered, .superseded, .expired, .dependencyFailed:
-      try endChildren(of: run, now: now, actor: actor)
-    case .completed, .blocked, .scheduled, .ready, .paused, .adjusting, .queued, .launched, .running, .waiting,
-      .cancelling, .error:
-      break
+    let dependents = try openDependents(of: run)
+    let endsChildren = run.openChildren > 0 && run.state != .completed
+    guard !dependents.isEmpty || endsChildren || run.followUpID != nil || run.parentID != nil else { return }
+    try apart { () throws(StoreError) in
+      try settle(dependents, of: run, now: now, actor: actor)
+      if run.followUpID != nil { try startFollowUp(of: run, now: now) }
+      if endsChildren { try endChildren(of: run, now: now, actor: actor) }
+      if let parentID = run.parentID { try childEnded(run, parentID: parentID, now: now, actor: actor) }
     }
-    if let parentID = run.parentID { try childEnded(run, parentID: parentID, now: now, actor: actor) }
   }
 
   // MARK: Dependencies (fsm §3 rule 6)
 
-  private func settleDependents(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
+  private func openDependents(of run: Run) throws(StoreError) -> [Int64] {
     // A superseded run hands its dependents to its heir.
-    if run.state == .superseded, run.supersededBy != nil { return }
-    let dependents = try db.all(
-      "SELECT dependent FROM dependencies WHERE prerequisite = ? AND satisfied = 0", run.sequence
-    ) { row throws(StoreError) in row.int64(0) }
+    if run.state == .superseded, run.supersededBy != nil { return [] }
+    return try db.all(Self.openDependents, run.sequence) { row throws(StoreError) in row.int64(0) }
+  }
+
+  private static let openDependents = Statement.hot(
+    "SELECT dependent FROM dependencies WHERE prerequisite = ? AND satisfied = 0")
+
+  private func settle(
+    _ dependents: [Int64], of run: Run, now: Timestamp, actor: String
+  ) throws(StoreError) {
     for sequence in dependents {
       let dependent = try self.run(sequence: sequence)
       guard !dependent.state.isTerminal else { continue }
@@ -109,25 +113,33 @@ extension Transaction {
 
   /// The first child that ended without success in the parent's present series, in words; nil when there is none.
   private func failedChild(of parent: Run) throws(StoreError) -> String? {
-    try db.first(
-      """
-      SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
-        WHERE c.parent = ? AND c.finished_at >= p.series_at
-        AND c.state IN ('failed', 'dead_lettered', 'dependency_failed', 'cancelled', 'expired')
-        ORDER BY c.finished_at, c.seq LIMIT 1
-      """, parent.id
-    ) { row throws(StoreError) in "child \(try row.runID(0)) ended \(row.text(1))" }
+    try db.first(Self.failedChild, parent.id) { row throws(StoreError) in
+      "child \(try row.runID(0)) ended \(row.text(1))"
+    }
   }
 
-  func hasFailedChild(_ parent: Run) throws(StoreError) -> Bool { try failedChild(of: parent) != nil }
+  private static let failedChild = Statement.hot(
+    """
+    SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
+      WHERE c.parent = ? AND c.finished_at >= p.series_at
+      AND \(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, column: "c.state"))
+      ORDER BY c.finished_at, c.seq LIMIT 1
+    """)
+
+  func hasFailedChild(_ parent: Run) throws(StoreError) -> Bool {
+    // Nearly every run has no children at all.
+    let hasChildren = try db.first(Self.anyChild, parent.id, map: { _ throws(StoreError) in true }) ?? false
+    guard hasChildren else { return false }
+    return try failedChild(of: parent) != nil
+  }
+
+  private static let anyChild = Statement.hot("SELECT 1 FROM runs WHERE parent = ? LIMIT 1")
 
   /// The end of a parent goes down to its open children.
   private func endChildren(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
-    guard run.openChildren > 0 else { return }
     let children = try db.all(
       """
-      SELECT seq FROM runs WHERE parent = ? AND state IN ('blocked', 'scheduled', 'ready', 'paused', 'queued',
-        'launched', 'running', 'waiting')
+      SELECT seq FROM runs WHERE parent = ? AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched, .running, .waiting))
       """, run.id
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in children {

@@ -107,7 +107,7 @@ extension Transaction {
     try db.first(
       """
       SELECT id FROM runs WHERE home_task = (SELECT home_task FROM runs WHERE seq = ?) AND dedup_key = ? AND dedup_key IS NOT NULL
-        AND state IN (\(Schema.list(Schema.active)))
+        AND \(Schema.isAny(Schema.active))
       """, run.sequence, key
     ) { row throws(StoreError) in try row.runID(0) }
   }

@@ -3,14 +3,15 @@ package import TaskBridgeCore
 /// Release just in time (fsm §3 rule 11): the store keeps the runs, the broker gets at most `queueBound` unclaimed ones
 /// of each task key, most urgent first.
 extension Transaction {
-  /// Hands over ready runs: attempt and outbox row are made here, in the transaction that moves the run.
+  /// Hands over ready runs: the attempt is made here, in the transaction that moves the run. A run in `queued` is its
+  /// own outbox row: its message is published until the broker has confirmed it.
   ///
   /// Room is shared between the task keys in slices, so that one key never starves another.
   package func release(_ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
     var rooms: [(task: TaskKey, policy: TaskPolicy, room: Int)] = []
-    for task in try tasksWithReadyRuns() {
+    for task in tasks(with: .ready) {
       guard let policy = request.policy(task) else { continue }
-      let room = policy.queueBound - (try unclaimed(task, atMost: policy.queueBound))
+      let room = policy.queueBound - runs(of: task, in: .queued) - runs(of: task, in: .launched)
       if room > 0 { rooms.append((task, policy, room)) }
     }
     var dispatches: [Dispatch] = []
@@ -35,39 +36,17 @@ extension Transaction {
     return dispatches
   }
 
-  /// One index seek a task key, however many runs wait.
-  private func tasksWithReadyRuns() throws(StoreError) -> [TaskKey] {
-    var tasks: [TaskKey] = []
-    var last = ""
-    while let next = try db.first(
-      "SELECT task FROM runs INDEXED BY runs_ready WHERE state = 'ready' AND task > ? ORDER BY task LIMIT 1", last,
-      map: { row throws(StoreError) in try row.task(0) })
-    {
-      tasks.append(next)
-      last = next.rawValue
-    }
-    return tasks
-  }
-
-  /// Runs of `task` that are dispatched and not yet claimed.
-  func unclaimed(_ task: TaskKey, atMost limit: Int) throws(StoreError) -> Int {
-    try db.integer(
-      """
-      SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_unclaimed
-        WHERE task = ? AND state IN ('queued', 'launched') LIMIT ?)
-      """, task, limit)
-  }
-
   /// Runs past their expiry are left to the sweep, which also ends their families.
   private func mostUrgent(_ task: TaskKey, limit: Int, now: Timestamp) throws(StoreError) -> [Run] {
-    try db.all(
-      """
-      SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
-        AND (r.expires_at IS NULL OR r.expires_at > ?)
-        ORDER BY r.priority, r.release_class, r.seq LIMIT ?
-      """, task, now, limit
-    ) { row throws(StoreError) in try Run(row: row) }
+    try db.all(Self.mostUrgent, task, now, limit) { row throws(StoreError) in try Run(row: row) }
   }
+
+  private static let mostUrgent = Statement.hot(
+    """
+    SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
+      AND (r.expires_at IS NULL OR r.expires_at > ?)
+      ORDER BY r.priority, r.release_class, r.seq LIMIT ?
+    """)
 
   private func handOver(_ ready: Run, policy: TaskPolicy, now: Timestamp) throws(StoreError) -> Dispatch {
     var run = ready
@@ -84,10 +63,7 @@ extension Transaction {
       run.dispatch = 1
       // The publisher takes it with this very commit: queued, then instantiated.
       try db.run(
-        """
-        INSERT INTO attempts (run_seq, number, dispatches, state, dispatched_at, report_by, resources)
-          VALUES (?, ?, 1, 'instantiated', ?, ?, ?)
-        """, run.sequence, run.attempt, now, reportBy, StoredOptions.text(run.resources))
+        Self.insertAttempt, run.sequence, run.attempt, now, reportBy, StoredOptions.text(run.resources))
       if run.startedAt == nil, run.failures + run.losses == 0, run.ttlFrom == .firstAttempt, let ttl = run.ttlSeconds {
         let end = now.adding(seconds: ttl)
         run.expiresAt = min(run.expiresAt ?? end, end)
@@ -97,59 +73,74 @@ extension Transaction {
     run.queuedAt = now
     run.launchedAt = nil
     try move(&run, from: was, through: [RunStep(.queued)], now: now, actor: "bridge")
-    try db.run(
-      "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at) VALUES ('run', ?, ?, ?, ?)", run.sequence,
-      run.attempt, run.dispatch, now)
-    return Dispatch(
-      outboxID: db.lastInsertedRowID, run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts,
-      leaseSeconds: policy.leaseSeconds)
+    return try dispatch(of: run, policy: policy)
+  }
+
+  private static let insertAttempt = Statement.hot(
+    """
+    INSERT INTO attempts (run_seq, number, dispatches, state, dispatched_at, report_by, resources)
+      VALUES (?, ?, 1, 'instantiated', ?, ?, ?)
+    """)
+
+  /// - Parameter policy: resolved for `run`.
+  private func dispatch(of run: Run, policy: TaskPolicy) throws(StoreError) -> Dispatch {
+    Dispatch(
+      run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts, leaseSeconds: policy.leaseSeconds)
   }
 
   func payload(of run: Run) throws(StoreError) -> Payload {
-    let payload = try db.first(
-      "SELECT body, content_type, content_encoding FROM payloads WHERE run_seq = ?", run.sequence
-    ) { row throws(StoreError) in
+    let payload = try db.first(Self.payloadOfRun, run.sequence) { row throws(StoreError) in
       Payload(bytes: row.blob(0), contentType: row.optionalText(1), contentEncoding: row.optionalText(2))
     }
     guard let payload else { throw StoreError(.damaged, "store: run \(run.id) has no payload") }
     return payload
   }
 
-  // MARK: Outbox
+  private static let payloadOfRun = Statement.hot(
+    "SELECT body, content_type, content_encoding FROM payloads WHERE run_seq = ?")
 
-  /// Dispatches whose outcome is unknown, for publishing again under the same message ids, oldest first.
+  // MARK: What the broker said
+
+  /// Dispatches whose outcome is unknown, for publishing again under the same message ids: one task key after the
+  /// other, oldest runs first.
+  ///
+  /// - Parameter last: the last one of the call before.
   package func pendingDispatches(
-    after last: Int64, limit: Int, policy: @Sendable (TaskKey) -> TaskPolicy
+    after last: Dispatch?, limit: Int, policy: @Sendable (TaskKey) -> TaskPolicy
   ) throws(StoreError) -> [Dispatch] {
-    let rows = try db.all(
-      "SELECT id, run_seq FROM outbox WHERE kind = 'run' AND id > ? ORDER BY id LIMIT ?", last, limit
-    ) { row throws(StoreError) in (id: row.int64(0), run: row.int64(1)) }
     var dispatches: [Dispatch] = []
-    for row in rows {
-      let run = try self.run(sequence: row.run)
-      let policy = policy(run.task).resolved(for: run)
-      dispatches.append(
-        Dispatch(
-          outboxID: row.id, run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts,
-          leaseSeconds: policy.leaseSeconds))
+    for task in tasks(with: .queued) {
+      if let last, task < last.run.task { continue }
+      let after = task == last?.run.task ? last?.run.sequence ?? 0 : 0
+      let runs = try db.all(
+        """
+        SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed WHERE r.task = ?
+          AND \(Schema.isRun(.queued, .launched, column: "r.state")) AND r.launched_at IS NULL AND r.seq > ?
+          ORDER BY r.seq LIMIT ?
+        """, task, after, limit - dispatches.count
+      ) { row throws(StoreError) in try Run(row: row) }
+      for run in runs { dispatches.append(try dispatch(of: run, policy: policy(run.task).resolved(for: run))) }
+      if dispatches.count == limit { break }
     }
     return dispatches
   }
 
-  /// Applies the broker's confirms: the outbox rows go, the runs are in the broker.
+  /// Applies the broker's confirms: the runs are in the broker.
   package func confirm(_ dispatches: [Dispatch], now: Timestamp) throws(StoreError) {
-    for dispatch in dispatches {
-      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
-      var run = try self.run(sequence: dispatch.run.sequence)
-      guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch,
-        var attempt = try newestAttempt(of: run)
+    try confirm(dispatches.map { Confirmed(dispatch: $0.id, at: now) })
+  }
+
+  package func confirm(_ confirmed: [Confirmed]) throws(StoreError) {
+    for confirm in confirmed {
+      guard var run = try self.run(confirm.dispatch.runID), run.attempt == confirm.dispatch.attempt,
+        run.dispatch == confirm.dispatch.dispatch, var attempt = try newestAttempt(of: run)
       else { continue }
-      let decision = decide(.confirmed, on: run, attempt: attempt, policy: TaskPolicy(), now: now, jitter: 0)
+      let decision = decide(.confirmed, on: run, attempt: attempt, policy: TaskPolicy(), now: confirm.at, jitter: 0)
       if decision.code == .applied {
-        try apply(decision, to: &run, attempt: attempt, now: now, actor: "broker")
+        try apply(decision, to: &run, attempt: attempt, now: confirm.at, actor: "broker")
       } else if attempt.launchedAt == nil {
         // Late: a worker was faster. Its time is kept all the same.
-        attempt.launchedAt = now
+        attempt.launchedAt = confirm.at
         try save(attempt, of: run)
       }
     }
@@ -164,16 +155,12 @@ extension Transaction {
     var run = try self.run(sequence: dispatch.run.sequence)
     guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch,
       var attempt = try newestAttempt(of: run), attempt.state == .instantiated
-    else {
-      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
-      return false
-    }
+    else { return false }
     attempt.returns += 1
     try save(attempt, of: run)
     guard attempt.returns >= returnsMax else { return true }
     let decision = decide(
       .unpublished, on: run, attempt: attempt, policy: policy.resolved(for: run), now: now, jitter: jitter)
-    try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
     try apply(
       decision, to: &run, attempt: attempt, error: WorkerError(type: "unpublished", message: text), now: now,
       actor: "broker")
@@ -184,7 +171,6 @@ extension Transaction {
   /// keeps its number.
   package func takeBack(_ dispatches: [Dispatch], reason: String, now: Timestamp) throws(StoreError) {
     for dispatch in dispatches {
-      try db.run("DELETE FROM outbox WHERE id = ?", dispatch.outboxID)
       let run = try self.run(sequence: dispatch.run.sequence)
       guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch else { continue }
       try takeBack(run, reason: reason, now: now)
@@ -208,7 +194,6 @@ extension Transaction {
     run.isRetry = true
     run.queuedAt = nil
     run.launchedAt = nil
-    try db.run("DELETE FROM outbox WHERE run_seq = ? AND kind = 'run'", run.sequence)
     try move(&run, from: was, through: [RunStep(.ready, reason)], now: now, actor: "bridge")
   }
 

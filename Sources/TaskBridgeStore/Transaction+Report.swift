@@ -53,13 +53,16 @@ package struct PolicyLookup: Sendable {
 
 /// load → decide → compare-and-set → consequences, and the ledger.
 extension Transaction {
-  package func report(_ verified: VerifiedReport, policies: PolicyLookup) throws(StoreError) -> ReportAnswer {
+  /// - Parameter isAnswered: whether anybody reads more of the answer than its code and action.
+  package func report(
+    _ verified: VerifiedReport, policies: PolicyLookup, isAnswered: Bool = true
+  ) throws(StoreError) -> ReportAnswer {
     var report = verified.report
     guard var run = try self.run(verified.dispatch.runID) else {
       return ReportAnswer(
         .unknownToken, action: .stop, detail: "run \(verified.dispatch.runID) is not in this store")
     }
-    let attempt = try newestAttempt(of: run)
+    var attempt = try newestAttempt(of: run)
     if verified.isClaimImplied { report.claim = attempt?.claim }
     let policy = policies.resolved(for: run)
     // A child that failed before its parent was done is applied now (fsm §3 rule 7).
@@ -71,26 +74,34 @@ extension Transaction {
     let wasClaimedAs = run.state
     let actor = report.worker.map { "worker:\($0)" } ?? "worker"
     if decision.code == .applied || !decision.attemptSteps.isEmpty {
-      try apply(
+      attempt = try apply(
         decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil,
-        report: report,
-        candidates: policies.candidates, now: verified.receivedAt, actor: actor)
-      if run.state == .waiting, wasClaimedAs != .waiting {
-        try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge")
-      }
-      if run.state == .cancelling, report.state == .completed {
-        try cancelChildren(of: run, reason: nil, now: verified.receivedAt, actor: actor)
+        report: report, candidates: policies.candidates, now: verified.receivedAt, actor: actor)
+      let startsToWait = run.state == .waiting && wasClaimedAs != .waiting
+      let isStopped = run.state == .cancelling && report.state == .completed
+      if startsToWait || isStopped {
+        try apart { () throws(StoreError) in
+          if startsToWait { try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge") }
+          if isStopped { try cancelChildren(of: run, reason: nil, now: verified.receivedAt, actor: actor) }
+          // Its family may have ended it.
+          run = try self.run(sequence: run.sequence)
+          attempt = try newestAttempt(of: run)
+        }
       }
     }
     try db.run(
-      """
-      INSERT INTO reports (run_seq, received_at, attempt, dispatch, state, code, worker, via, detail)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-      """, run.sequence, verified.receivedAt, verified.dispatch.attempt, verified.dispatch.dispatch, report.state,
-      decision.code, report.worker, verified.via.rawValue,
+      Self.insertReport, run.sequence, verified.receivedAt, verified.dispatch.attempt, verified.dispatch.dispatch,
+      report.state, decision.code, report.worker, verified.via.rawValue,
       report.notes.isEmpty ? nil : report.notes.joined(separator: "; "))
-    return try answer(decision, run: run, report: report, receivedAt: verified.receivedAt)
+    guard isAnswered else { return ReportAnswer(decision.code, action: decision.action) }
+    return answer(decision, run: run, attempt: attempt, report: report, receivedAt: verified.receivedAt)
   }
+
+  private static let insertReport = Statement.hot(
+    """
+    INSERT INTO reports (run_seq, received_at, attempt, dispatch, state, code, worker, via, detail)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """)
 
   private func errorToKeep(_ report: WorkerReport) -> WorkerError? {
     switch report.state {
@@ -101,22 +112,21 @@ extension Transaction {
   }
 
   private func answer(
-    _ decision: Decision, run: Run, report: WorkerReport, receivedAt: Timestamp
-  ) throws(StoreError) -> ReportAnswer {
-    let now = try self.run(sequence: run.sequence)
+    _ decision: Decision, run: Run, attempt: Attempt?, report: WorkerReport, receivedAt: Timestamp
+  ) -> ReportAnswer {
     var detail = report.notes
     switch decision.code {
     case .staleAttempt: detail.append("attempt \(run.attempt), dispatch \(run.dispatch) is the newest of run \(run.id)")
-    case .terminalRun, .conflict: detail.append("run \(run.id) ended \(now.state.rawValue)")
+    case .terminalRun, .conflict: detail.append("run \(run.id) ended \(run.state.rawValue)")
     case .alreadyClaimed, .notOwner: detail.append("another holder has claimed attempt \(run.attempt) of run \(run.id)")
     case .applied, .duplicate, .untimely, .invalidTransition, .unknownToken, .malformed, .forbidden, .notDue, .limited:
       break
     }
     var answer = ReportAnswer(
-      decision.code, action: decision.action, runID: run.id, runState: now.state,
-      attemptState: try newestAttempt(of: now)?.state,
+      decision.code, action: decision.action, runID: run.id, runState: run.state,
+      attemptState: attempt?.state,
       detail: detail.isEmpty ? nil : detail.joined(separator: "; "))
-    if let next = decision.nextRunAt, now.state == .scheduled {
+    if let next = decision.nextRunAt, run.state == .scheduled {
       answer.retryAfterSeconds = next.seconds(since: receivedAt)
     }
     return answer

@@ -51,14 +51,9 @@ extension Transaction {
       facts.append(
         QueueFacts(
           name: name, task: task,
-          expected: try db.integer(
-            "SELECT count(*) FROM runs INDEXED BY runs_unclaimed WHERE task = ? AND state IN ('queued', 'launched') AND state = 'launched'",
-            task),
+          expected: runs(of: task, in: .launched),
           stale: stale,
-          unknown: try db.integer(
-            """
-            SELECT count(*) FROM outbox o JOIN runs r ON r.seq = o.run_seq WHERE o.kind = 'run' AND r.task = ?
-            """, task), isPurging: isPurging, broker: broker))
+          unknown: runs(of: task, in: .queued), isPurging: isPurging, broker: broker))
     }
     return facts
   }
@@ -79,7 +74,7 @@ extension Transaction {
     let launched = try db.all(
       """
       SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
-        WHERE r.task = ? AND r.state IN ('queued', 'launched') AND r.state = 'launched' AND r.launched_at <= ? ORDER BY r.launched_at LIMIT ?
+        WHERE r.task = ? AND \(Schema.isRun(.queued, .launched, column: "r.state")) AND r.state = 'launched' AND r.launched_at <= ? ORDER BY r.launched_at LIMIT ?
       """, task, confirmedBefore ?? Timestamp(milliseconds: .max), limit
     ) { row throws(StoreError) in try Run(row: row) }
     for run in launched { try takeBack(run, reason: reason, now: now) }
@@ -108,7 +103,7 @@ extension Transaction {
     let orphans = try db.all(
       """
       SELECT \(Run.columns) FROM runs r INDEXED BY runs_unclaimed
-        WHERE r.task = ? AND r.state IN ('queued', 'launched') AND r.state = 'launched' AND r.launched_at < ? ORDER BY r.launched_at LIMIT ?
+        WHERE r.task = ? AND \(Schema.isRun(.queued, .launched, column: "r.state")) AND r.state = 'launched' AND r.launched_at < ? ORDER BY r.launched_at LIMIT ?
       """, task, confirmedBefore, limit
     ) { row throws(StoreError) in try Run(row: row) }
     for var run in orphans {

@@ -4,13 +4,15 @@ package import TaskBridgeCore
 extension Transaction {
   /// The run with this id; nil when there is none.
   package func run(_ id: RunID) throws(StoreError) -> Run? {
-    try db.first("SELECT \(Run.columns) FROM runs r WHERE r.id = ?", id) { row throws(StoreError) in try Run(row: row) }
+    if let held = held[id] { return held.run }
+    return try db.first(Self.runByID, id) { row throws(StoreError) in try Run(row: row) }
   }
 
+  private static let runByID = Statement.hot("SELECT \(Run.columns) FROM runs r WHERE r.id = ?")
+  private static let runBySequence = Statement.hot("SELECT \(Run.columns) FROM runs r WHERE r.seq = ?")
+
   func run(sequence: Int64) throws(StoreError) -> Run {
-    let run = try db.first("SELECT \(Run.columns) FROM runs r WHERE r.seq = ?", sequence) { row throws(StoreError) in
-      try Run(row: row)
-    }
+    let run = try db.first(Self.runBySequence, sequence) { row throws(StoreError) in try Run(row: row) }
     guard let run else { throw StoreError(.damaged, "store: run number \(sequence) is gone although rows name it") }
     return run
   }
@@ -18,10 +20,14 @@ extension Transaction {
   /// The newest attempt of `run`; nil before the first dispatch.
   func newestAttempt(of run: Run) throws(StoreError) -> Attempt? {
     guard run.attempt > 0 else { return nil }
-    return try db.first(
-      "SELECT \(Attempt.columns) FROM attempts a WHERE a.run_seq = ? AND a.number = ?", run.sequence, run.attempt
-    ) { row throws(StoreError) in try Attempt(row: row) }
+    if let attempt = held[run.id]?.attempt { return attempt }
+    return try db.first(Self.attemptByNumber, run.sequence, run.attempt) { row throws(StoreError) in
+      try Attempt(row: row)
+    }
   }
+
+  private static let attemptByNumber = Statement.hot(
+    "SELECT \(Attempt.columns) FROM attempts a WHERE a.run_seq = ? AND a.number = ?")
 
   /// Moves `run` through `steps`, one audit row each, by a compare-and-set on what it was; then settles what follows
   /// from the end it may have reached. Fields changed in `run` beforehand (times, counters) are saved with it.
@@ -65,25 +71,34 @@ extension Transaction {
   func audit(
     _ run: Run, from previous: RunState?, to state: RunState, reason: String?, now: Timestamp, actor: String
   ) throws(StoreError) {
-    try db.run(
-      """
-      INSERT INTO audit (run_seq, previous_state, new_state, attempt, entered_at, reason, actor)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-      """, run.sequence, previous, state, run.attempt, now, reason, actor)
+    try db.run(Self.insertAudit, run.sequence, previous, state, run.attempt, now, reason, actor)
+  }
+
+  private static let insertAudit = Statement.hot(
+    """
+    INSERT INTO audit (run_seq, previous_state, new_state, attempt, entered_at, reason, actor)
+      VALUES (?, ?, ?, ?, ?, ?, ?)
+    """)
+
+  private func save(_ run: Run, was: RunMark) throws(StoreError) {
+    if held.isOn { held.keep(run, was: was) } else { try write(run, was: was) }
   }
 
   /// The columns that change during a run's life, by compare-and-set.
-  private func save(_ run: Run, was: RunMark) throws(StoreError) {
+  func write(_ run: Run, was: RunMark) throws(StoreError) {
     let changed = try db.run(
-      """
-      UPDATE runs SET state = ?, attempt = ?, dispatch = ?, failures = ?, losses = ?, priority = ?, release_class = ?,
-        run_at = ?, queued_at = ?, launched_at = ?, started_at = ?, finished_at = ?, expires_at = ?
-      WHERE seq = ? AND state = ? AND attempt = ? AND dispatch = ?
-      """, run.state, run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1,
-      run.runAt, run.queuedAt, run.launchedAt, run.startedAt, run.finishedAt, run.expiresAt,
+      Self.updateRun, run.state, run.attempt, run.dispatch, run.failures, run.losses, run.priority,
+      run.isRetry ? 0 : 1, run.runAt, run.queuedAt, run.launchedAt, run.startedAt, run.finishedAt, run.expiresAt,
       run.sequence, was.state, was.attempt, was.dispatch)
     precondition(changed == 1, "run \(run.id) left \(was.state) inside its own transaction")
   }
+
+  private static let updateRun = Statement.hot(
+    """
+    UPDATE runs SET state = ?, attempt = ?, dispatch = ?, failures = ?, losses = ?, priority = ?, release_class = ?,
+      run_at = ?, queued_at = ?, launched_at = ?, started_at = ?, finished_at = ?, expires_at = ?
+    WHERE seq = ? AND state = ? AND attempt = ? AND dispatch = ?
+    """)
 
   private func noteMove(from: RunState, to: RunState) {
     switch to {
@@ -98,23 +113,25 @@ extension Transaction {
     if from == .queued || from == .launched, to != .launched, to != .queued { note(.ready) }
   }
 
-  /// Writes the attempt's fields that change during its life.
+  /// Saves the attempt's fields that change during its life.
   func save(_ attempt: Attempt, of run: Run) throws(StoreError) {
+    if held.isOn { held.keep(attempt, of: run) } else { try write(attempt, of: run) }
+  }
+
+  func write(_ attempt: Attempt, of run: Run) throws(StoreError) {
     let changed = try db.run(
-      """
-      UPDATE attempts SET dispatches = ?, state = ?, worker = ?, node = ?, claim = ?, launched_at = ?, started_at = ?,
-        finished_at = ?, report_by = ?, reported_end = ?, returns = ?
-      WHERE run_seq = ? AND number = ?
-      """, attempt.dispatches, attempt.state, attempt.worker, attempt.node, attempt.claim, attempt.launchedAt,
-      attempt.startedAt, attempt.finishedAt, attempt.reportBy, attempt.reportedEnd, attempt.returns,
-      run.sequence, attempt.number)
+      Self.updateAttempt, attempt.dispatches, attempt.state, attempt.worker, attempt.node, attempt.claim,
+      attempt.launchedAt, attempt.startedAt, attempt.finishedAt, attempt.reportBy, attempt.reportedEnd,
+      attempt.returns, run.sequence, attempt.number)
     precondition(changed == 1, "run \(run.id) has no attempt \(attempt.number)")
   }
 
-  /// Removes what was not published yet: it never will be.
-  func dropUnpublished(_ run: Run) throws(StoreError) {
-    try db.run("DELETE FROM outbox WHERE run_seq = ? AND kind = 'run'", run.sequence)
-  }
+  private static let updateAttempt = Statement.hot(
+    """
+    UPDATE attempts SET dispatches = ?, state = ?, worker = ?, node = ?, claim = ?, launched_at = ?, started_at = ?,
+      finished_at = ?, report_by = ?, reported_end = ?, returns = ?
+    WHERE run_seq = ? AND number = ?
+    """)
 }
 
 /// What a compare-and-set compares.

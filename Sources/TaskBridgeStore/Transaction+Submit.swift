@@ -6,7 +6,9 @@ extension Transaction {
   package func submit(
     _ prepared: PreparedSubmission, now: Timestamp, actor: String
   ) throws(StoreError) -> Result<SubmissionResult, Problem> {
-    try refusable { () throws(Refusal) in
+    // Only superseding writes anything before it may still be refused.
+    let canChangeBeforeRefusal = prepared.dedupKey != nil
+    return try refusable(savepoint: canChangeBeforeRefusal) { () throws(Refusal) in
       try submitOne(prepared, prerequisites: [:], pointer: "", now: now, actor: actor)
     }
   }
@@ -78,10 +80,11 @@ extension Transaction {
   // MARK: Idempotency
 
   private func runWithIdempotencyKey(_ key: String, task: TaskKey) throws(StoreError) -> Run? {
-    try db.first(
-      "SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.idempotency_key = ?", task, key
-    ) { row throws(StoreError) in try Run(row: row) }
+    try db.first(Self.runByIdempotencyKey, task, key) { row throws(StoreError) in try Run(row: row) }
   }
+
+  private static let runByIdempotencyKey = Statement.hot(
+    "SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.idempotency_key = ?")
 
   private func repeated(_ first: Run, _ submission: Submission) throws(Refusal) -> SubmissionResult {
     let stored = try refusing { () throws(StoreError) in
@@ -197,13 +200,14 @@ extension Transaction {
   // MARK: Dedup
 
   private func activeRun(dedupKey: String, task: TaskKey) throws(StoreError) -> Run? {
-    try db.first(
-      """
-      SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.dedup_key = ? AND r.dedup_key IS NOT NULL
-        AND r.state IN (\(Schema.list(Schema.active)))
-      """, task, dedupKey
-    ) { row throws(StoreError) in try Run(row: row) }
+    try db.first(Self.activeRun, task, dedupKey) { row throws(StoreError) in try Run(row: row) }
   }
+
+  private static let activeRun = Statement.hot(
+    """
+    SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.dedup_key = ? AND r.dedup_key IS NOT NULL
+      AND \(Schema.isAny(Schema.active, "r.state"))
+    """)
 
   private func settleDuplicate(
     of active: Run, draft: RunDraft, now: Timestamp, actor: String

@@ -19,8 +19,10 @@ package struct CommitEffects: OptionSet, Sendable {
 /// leaves the closure it is given to.
 package final class Transaction {
   let db: Connection
+  /// The counters as of the last commit.
+  private let counts: RunCounts
   /// Changes of the counters, written once at the end of the batch.
-  private var deltas: [CountKey: Int] = [:]
+  private(set) var deltas: [RunCounts.Key: Int] = [:]
   package private(set) var effects: CommitEffects = []
   /// By how many the runs that wait in the store grow with this transaction.
   private(set) var backlogDelta = 0
@@ -30,11 +32,12 @@ package final class Transaction {
   var ends: [(run: Run, previous: RunState, actor: String)] = []
   var isSettling = false
 
-  init(db: Connection) { self.db = db }
+  /// Runs that are changed and not written yet; see ``together(_:)``.
+  var held = HeldRuns()
 
-  struct CountKey: Hashable {
-    var task: TaskKey
-    var state: RunState
+  init(db: Connection, counts: RunCounts) {
+    self.db = db
+    self.counts = counts
   }
 
   /// States whose runs wait in the store and nowhere else.
@@ -43,21 +46,38 @@ package final class Transaction {
   func note(_ effect: CommitEffects) { effects.formUnion(effect) }
 
   func count(_ task: TaskKey, _ state: RunState, _ delta: Int) {
-    deltas[CountKey(task: task, state: state), default: 0] += delta
+    deltas[RunCounts.Key(task: task, state: state), default: 0] += delta
+  }
+
+  /// How many runs of `task` are in `state` now.
+  func runs(of task: TaskKey, in state: RunState) -> Int {
+    counts[task, state] + (deltas[RunCounts.Key(task: task, state: state)] ?? 0)
+  }
+
+  /// Task keys that have runs in `state`, in order.
+  func tasks(with state: RunState) -> [TaskKey] {
+    var tasks = counts.tasks(with: state)
+    for (key, delta) in deltas where key.state == state && delta != 0 {
+      let isListed = counts[key.task, state] > 0
+      if isListed, counts[key.task, state] + delta <= 0 { tasks.remove(key.task) }
+      if !isListed, delta > 0 { tasks.insert(key.task) }
+    }
+    return tasks.sorted()
   }
 
   /// Writes what was collected; the last thing before COMMIT.
   func finish() throws(StoreError) {
     for (key, delta) in deltas where delta != 0 {
       if Self.backlog.contains(key.state) { backlogDelta += delta }
-      try db.run(
-        """
-        INSERT INTO counts (task, state, runs) VALUES (?1, ?2, ?3)
-          ON CONFLICT (task, state) DO UPDATE SET runs = runs + ?3
-        """, key.task, key.state, delta)
+      try db.run(Self.addToCount, key.task, key.state, delta)
     }
-    deltas.removeAll()
   }
+
+  private static let addToCount = Statement.hot(
+    """
+    INSERT INTO counts (task, state, runs) VALUES (?1, ?2, ?3)
+      ON CONFLICT (task, state) DO UPDATE SET runs = runs + ?3
+    """)
 
   /// Whether the run is a dead letter that nobody has replayed or discarded.
   package func isUnresolvedDeadLetter(_ id: RunID) throws(StoreError) -> Bool {
@@ -68,16 +88,21 @@ package final class Transaction {
   }
 
   /// Runs `body` so that a refusal in its middle leaves nothing of it behind.
-  package func refusable<T>(_ body: () throws(Refusal) -> T) throws(StoreError) -> Result<T, Problem> {
+  ///
+  /// - Parameter savepoint: false when `body` refuses before it has changed anything, or not at all.
+  package func refusable<T>(
+    savepoint: Bool = true, _ body: () throws(Refusal) -> T
+  ) throws(StoreError) -> Result<T, Problem> {
     let before = deltas
-    try db.run("SAVEPOINT refusable")
+    if savepoint { try db.run("SAVEPOINT refusable") }
     do throws(Refusal) {
       let value = try body()
-      try refusing { () throws(StoreError) in _ = try db.run("RELEASE refusable") }
+      if savepoint { try refusing { () throws(StoreError) in _ = try db.run("RELEASE refusable") } }
       return .success(value)
     } catch {
       switch error {
       case .problem(let problem):
+        guard savepoint else { return .failure(problem) }
         try db.run("ROLLBACK TO refusable")
         try db.run("RELEASE refusable")
         deltas = before

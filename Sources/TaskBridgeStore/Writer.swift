@@ -20,6 +20,8 @@ final class Writer: Sendable {
   private let onFatal: @Sendable (StoreError) -> Void
   /// Touched on `queue` only, inside the pool's own exclusive access.
   private let connection: WriterConnection
+  /// Touched on `queue` only.
+  private let counts: WriterCounts
 
   /// Runs that wait in the store; as of the last commit.
   let backlog: Atomic<Int>
@@ -31,14 +33,15 @@ final class Writer: Sendable {
   }
 
   init(
-    pool: DatabasePool, backlog: Int, onCommit: @escaping @Sendable (CommitEffects) -> Void,
+    pool: DatabasePool, counts: RunCounts, onCommit: @escaping @Sendable (CommitEffects) -> Void,
     onFatal: @escaping @Sendable (StoreError) -> Void
   ) {
     self.pool = pool
     self.onCommit = onCommit
     self.onFatal = onFatal
     connection = WriterConnection()
-    self.backlog = Atomic(backlog)
+    self.counts = WriterCounts(counts)
+    backlog = Atomic(counts.total(in: Transaction.backlog))
   }
 
   /// Runs `body` in a transaction; returns once it is committed with `synchronous=FULL`.
@@ -50,6 +53,9 @@ final class Writer: Sendable {
     }
     return try result.get()
   }
+
+  /// Whether nothing is being written or waits to be.
+  var isIdle: Bool { pending.withLock { !$0.isScheduled } }
 
   private func enqueue(_ operation: any PendingOperation) {
     enum Next { case refuse, wait, start }
@@ -110,17 +116,18 @@ final class Writer: Sendable {
 
   private func transact(_ batch: [any PendingOperation]) throws(StoreError) {
     let effects: CommitEffects
+    let deltas: [RunCounts.Key: Int]
     let backlogDelta: Int
     do {
-      (effects, backlogDelta) = try pool.writeWithoutTransaction { db in
+      (effects, deltas, backlogDelta) = try pool.writeWithoutTransaction { db in
         let connection = try self.connection.of(db)
         try connection.run("BEGIN IMMEDIATE")
         do {
-          let transaction = Transaction(db: connection)
+          let transaction = Transaction(db: connection, counts: self.counts.value)
           for operation in batch { try operation.attempt(transaction) }
           try transaction.finish()
           try connection.run("COMMIT")
-          return (transaction.effects, transaction.backlogDelta)
+          return (transaction.effects, transaction.deltas, transaction.backlogDelta)
         } catch {
           let original = error as? StoreError
           // SQLITE_FULL may already have rolled back the whole transaction.
@@ -134,6 +141,7 @@ final class Writer: Sendable {
     } catch {
       throw StoreError(.other, "store: \(error)")
     }
+    counts.value.add(deltas)
     backlog.add(backlogDelta, ordering: .relaxed)
     for operation in batch { operation.succeed() }
     if !effects.isEmpty { onCommit(effects) }
@@ -190,6 +198,13 @@ private final class WriterConnection: @unchecked Sendable {
     connection?.finalizeAll()
     connection = nil
   }
+}
+
+/// `@unchecked Sendable`: only used on the writer's queue.
+private final class WriterCounts: @unchecked Sendable {
+  var value: RunCounts
+
+  init(_ value: RunCounts) { self.value = value }
 }
 
 private protocol PendingOperation: Sendable {

@@ -59,7 +59,7 @@ import Testing
       try await test.report(.running, dispatch.id)
 
       let pending = try await test.store.write { tx throws(StoreError) in
-        try tx.pendingDispatches(after: 0, limit: 10, policy: { _ in TaskPolicy() })
+        try tx.pendingDispatches(after: nil, limit: 10, policy: { _ in TaskPolicy() })
       }
 
       #expect(pending.isEmpty)
