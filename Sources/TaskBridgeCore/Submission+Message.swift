@@ -53,7 +53,7 @@ private enum MessageForm {
     case "application/cloudevents+json": self = .structuredEvent
     case "application/cloudevents-batch+json":
       throw Problem(422, "invalid_field", "a batch of CloudEvents is not taken; send one message per event")
-    default: self = message.headers.keys.contains { $0.hasPrefix("ce-") } ? .binaryEvent : .plain
+    default: self = message.headers.keys.contains { $0.utf8.starts(with: "ce-".utf8) } ? .binaryEvent : .plain
     }
     guard self == .described || self == .structuredEvent else { return }
     switch (message.contentEncoding ?? "").lowercased() {
@@ -71,7 +71,7 @@ extension SubmissionDraft {
   /// Takes the `tb-` headers, and the trace.
   fileprivate mutating func apply(headers: [String: HeaderValue]) {
     for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
-      if name.hasPrefix("tb-") { apply(header: name, value) }
+      if name.utf8.starts(with: "tb-".utf8) { apply(header: name, value) }
     }
     adoptTrace(headers)
     if submission.runAt != nil, submission.delaySeconds != nil {

@@ -1,14 +1,19 @@
-import AMQPClient
-import TaskBridgeCore
-import TaskBridgeStore
+package import AMQPClient
+package import TaskBridgeCore
+package import TaskBridgeStore
 
 /// Messages out: what a worker, a dead-letter queue or a control listener receives (`contract.md` §2.2, §2.4).
-struct MessageCodec: Sendable {
+package struct MessageCodec: Sendable {
   let names: ObjectNames
   let signer: TokenSigner
 
+  package init(names: ObjectNames, signer: TokenSigner) {
+    self.names = names
+    self.signer = signer
+  }
+
   /// The message of a dispatch; the same dispatch gives the same message id and token again.
-  func message(for dispatch: Dispatch, wire: Wire, now: Timestamp) -> AMQPMessage {
+  package func message(for dispatch: Dispatch, wire: Wire, now: Timestamp) -> AMQPMessage {
     let run = dispatch.run
     let token = signer.token(for: dispatch.id)
     var headers: [String: AMQPValue] = [
@@ -132,14 +137,14 @@ extension HeaderValue {
 }
 
 extension AMQPDelivery {
-  var submissionMessage: SubmissionMessage {
+  package var submissionMessage: SubmissionMessage {
     SubmissionMessage(
       routingKey: routingKey, body: body, contentType: properties.contentType,
       contentEncoding: properties.contentEncoding, messageID: properties.messageID,
       headers: properties.headers.mapValues(HeaderValue.init))
   }
 
-  var reportMessage: ReportMessage {
+  package var reportMessage: ReportMessage {
     ReportMessage(
       body: body, correlationID: properties.correlationID, type: properties.type,
       headers: properties.headers.mapValues(HeaderValue.init))

@@ -1,8 +1,10 @@
 import TaskBridgeCore
 
 /// Names of the broker's objects (`contract.md` §2).
-struct ObjectNames: Sendable {
+package struct ObjectNames: Sendable {
   let prefix: String
+
+  package init(prefix: String) { self.prefix = prefix }
 
   var submit: String { "\(prefix).submit" }
   var runs: String { "\(prefix).runs" }

@@ -1,9 +1,9 @@
 import Crypto
-import TaskBridgeCore
+package import TaskBridgeCore
 
 /// Makes and checks tokens: `<run id>.<attempt>.<dispatch>.<HMAC>`, derived under the store's secret and never stored,
 /// so that the same dispatch can be published again after a crash (`contract.md` §1).
-struct TokenSigner: Sendable {
+package struct TokenSigner: Sendable {
   /// Longest token anybody can send.
   static let bytesMax = 200
   /// Bytes of the HMAC in a token; it stands there in hexadecimal.
@@ -11,7 +11,7 @@ struct TokenSigner: Sendable {
   /// The state with the secret taken in: a token costs no more than its own text.
   private let keyed: HMAC<SHA256>
 
-  init(secret: [UInt8]) { keyed = HMAC<SHA256>(key: SymmetricKey(data: secret)) }
+  package init(secret: [UInt8]) { keyed = HMAC<SHA256>(key: SymmetricKey(data: secret)) }
 
   func token(for dispatch: DispatchID) -> String {
     var text = dispatch.description
@@ -22,7 +22,7 @@ struct TokenSigner: Sendable {
   }
 
   /// What `token` speaks for; nil when it was not issued under this secret.
-  func verify(_ token: String) -> DispatchID? {
+  package func verify(_ token: String) -> DispatchID? {
     var token = token
     return token.withUTF8 { bytes -> DispatchID? in
       let textCount = bytes.count - 2 * Self.codeBytes - 1

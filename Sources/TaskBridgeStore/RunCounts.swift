@@ -10,7 +10,8 @@ struct RunCounts {
   }
 
   private var runs: [Key: Int] = [:]
-  private var tasks: [RunState: Set<TaskKey>] = [:]
+  /// In order: the release asks for them many times a second, while few come and go.
+  private var tasks: [RunState: [TaskKey]] = [:]
 
   init() {}
 
@@ -24,7 +25,8 @@ struct RunCounts {
 
   subscript(task: TaskKey, state: RunState) -> Int { runs[Key(task: task, state: state)] ?? 0 }
 
-  func tasks(with state: RunState) -> Set<TaskKey> { tasks[state] ?? [] }
+  /// Task keys that have runs in `state`, in order.
+  func tasks(with state: RunState) -> [TaskKey] { tasks[state] ?? [] }
 
   func total(in states: some Sequence<RunState>) -> Int {
     states.reduce(0) { sum, state in tasks(with: state).reduce(sum) { $0 + self[$1, state] } }
@@ -35,11 +37,19 @@ struct RunCounts {
     for (key, delta) in deltas where delta != 0 {
       let count = (runs[key] ?? 0) + delta
       runs[key] = count == 0 ? nil : count
-      if count > 0 {
-        tasks[key.state, default: []].insert(key.task)
-      } else {
-        tasks[key.state]?.remove(key.task)
-      }
+      if (count > 0) != (count - delta > 0) { tasks[key.state, default: []].toggle(key.task) }
     }
+  }
+}
+
+extension [TaskKey] {
+  /// Puts `key` into its place of a list in order, or takes it out.
+  mutating func toggle(_ key: TaskKey) {
+    var (low, high) = (startIndex, endIndex)
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle] < key { low = middle + 1 } else { high = middle }
+    }
+    if low < endIndex, self[low] == key { remove(at: low) } else { insert(key, at: low) }
   }
 }

@@ -58,11 +58,10 @@ package final class Transaction {
   func tasks(with state: RunState) -> [TaskKey] {
     var tasks = counts.tasks(with: state)
     for (key, delta) in deltas where key.state == state && delta != 0 {
-      let isListed = counts[key.task, state] > 0
-      if isListed, counts[key.task, state] + delta <= 0 { tasks.remove(key.task) }
-      if !isListed, delta > 0 { tasks.insert(key.task) }
+      let before = counts[key.task, state]
+      if (before > 0) != (before + delta > 0) { tasks.toggle(key.task) }
     }
-    return tasks.sorted()
+    return tasks
   }
 
   /// Writes what was collected; the last thing before COMMIT.
