@@ -314,5 +314,7 @@ private enum HeaderShape {
 
 /// Type and subtype in lower case, without parameters.
 private func mediaType(_ contentType: String) -> String {
-  String(contentType.prefix { $0 != ";" }).lowercased().filter { $0 != " " && $0 != "\t" }
+  // As it nearly always comes.
+  if contentType == "application/json" || contentType.isEmpty { return contentType }
+  return String(contentType.prefix { $0 != ";" }).lowercased().filter { $0 != " " && $0 != "\t" }
 }

@@ -72,6 +72,14 @@ final class Connection {
     return changes
   }
 
+  /// Runs a statement that returns no rows, with values that `bind` puts into it.
+  func run(_ sql: Statement, bind: (OpaquePointer) -> Void) throws(StoreError) {
+    let statement = try prepare(sql)
+    defer { reset(statement) }
+    bind(statement)
+    try step(statement, sql)
+  }
+
   /// The first row, mapped; nil when there is none.
   func first<T, each Value: Bindable>(
     _ sql: Statement, _ values: repeat each Value, map: (Row) throws(StoreError) -> T

@@ -82,7 +82,7 @@ extension Transaction {
     if let parent = draft.parent {
       try db.run("UPDATE runs SET open_children = open_children + 1 WHERE seq = ?", parent)
     }
-    try audit(run, from: nil, to: run.state, reason: nil, now: now, actor: actor)
+    audit(run, from: nil, to: run.state, reason: nil, now: now, actor: actor)
     count(run.task, run.state, 1)
     if run.state == .ready { note(.ready) }
     if run.state == .scheduled || run.expiresAt != nil { note(.due) }

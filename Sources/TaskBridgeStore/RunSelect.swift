@@ -25,7 +25,9 @@ struct RunSelect {
     }
 
     /// The index's own condition, word for word.
-    func condition(_ column: String = "state") -> String { Schema.isAny(states, column) }
+    func condition(_ prefix: String = "") -> String {
+      name == "runs_ended_badly" ? Schema.endedBadly(column: prefix) : Schema.isAny(states, "\(prefix)state")
+    }
   }
 
   private static let stateIndexes = [
@@ -105,7 +107,7 @@ struct RunSelect {
     if indexes.count == 1 {
       let index = indexes[0]
       source = "runs AS r INDEXED BY \(index.name)"
-      query.require(index.condition("r.state"))
+      query.require(index.condition("r."))
       if states.count == 1, index.states.count > 1 { query.require("r.state = '\(states[0].rawValue)'") }
       isByDueTime = index.name == "runs_due"
     } else {

@@ -89,19 +89,14 @@ extension Transaction {
         }
       }
     }
-    try db.run(
-      Self.insertReport, run.sequence, verified.receivedAt, verified.dispatch.attempt, verified.dispatch.dispatch,
-      report.state, decision.code, report.worker, verified.via.rawValue,
-      report.notes.isEmpty ? nil : report.notes.joined(separator: "; "))
+    ledger.reports.append(
+      LedgerRows.ReportRow(
+        run: run.sequence, receivedAt: verified.receivedAt, dispatch: verified.dispatch, state: report.state,
+        code: decision.code, worker: report.worker, via: verified.via,
+        detail: report.notes.isEmpty ? nil : report.notes.joined(separator: "; ")))
     guard isAnswered else { return ReportAnswer(decision.code, action: decision.action) }
     return answer(decision, run: run, attempt: attempt, report: report, receivedAt: verified.receivedAt)
   }
-
-  private static let insertReport = Statement.hot(
-    """
-    INSERT INTO reports (run_seq, received_at, attempt, dispatch, state, code, worker, via, detail)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    """)
 
   private func errorToKeep(_ report: WorkerReport) -> WorkerError? {
     switch report.state {

@@ -40,7 +40,7 @@ extension Transaction {
     for step in steps {
       precondition(
         Transitions.isValid(from: previous, to: step.state), "run \(run.id) may not move \(previous) → \(step.state)")
-      try audit(run, from: previous, to: step.state, reason: step.reason, now: now, actor: actor)
+      audit(run, from: previous, to: step.state, reason: step.reason, now: now, actor: actor)
       previous = step.state
     }
     run.state = previous
@@ -70,15 +70,12 @@ extension Transaction {
 
   func audit(
     _ run: Run, from previous: RunState?, to state: RunState, reason: String?, now: Timestamp, actor: String
-  ) throws(StoreError) {
-    try db.run(Self.insertAudit, run.sequence, previous, state, run.attempt, now, reason, actor)
+  ) {
+    ledger.audits.append(
+      LedgerRows.AuditRow(
+        run: run.sequence, previous: previous, state: state, attempt: run.attempt, at: now, reason: reason,
+        actor: actor))
   }
-
-  private static let insertAudit = Statement.hot(
-    """
-    INSERT INTO audit (run_seq, previous_state, new_state, attempt, entered_at, reason, actor)
-      VALUES (?, ?, ?, ?, ?, ?, ?)
-    """)
 
   private func save(_ run: Run, was: RunMark) throws(StoreError) {
     if held.isOn { held.keep(run, was: was) } else { try write(run, was: was) }

@@ -32,6 +32,8 @@ package final class Transaction {
   var ends: [(run: Run, previous: RunState, actor: String)] = []
   var isSettling = false
 
+  /// Audit rows and reports, written at the end.
+  var ledger = LedgerRows()
   /// Runs that are changed and not written yet; see ``together(_:)``.
   var held = HeldRuns()
 
@@ -66,6 +68,7 @@ package final class Transaction {
 
   /// Writes what was collected; the last thing before COMMIT.
   func finish() throws(StoreError) {
+    try ledger.write(to: db)
     for (key, delta) in deltas where delta != 0 {
       if Self.backlog.contains(key.state) { backlogDelta += delta }
       try db.run(Self.addToCount, key.task, key.state, delta)
@@ -92,7 +95,7 @@ package final class Transaction {
   package func refusable<T>(
     savepoint: Bool = true, _ body: () throws(Refusal) -> T
   ) throws(StoreError) -> Result<T, Problem> {
-    let before = deltas
+    let before = (deltas, ledger)
     if savepoint { try db.run("SAVEPOINT refusable") }
     do throws(Refusal) {
       let value = try body()
@@ -104,7 +107,7 @@ package final class Transaction {
         guard savepoint else { return .failure(problem) }
         try db.run("ROLLBACK TO refusable")
         try db.run("RELEASE refusable")
-        deltas = before
+        (deltas, ledger) = before
         ends = []
         return .failure(problem)
       case .store(let error): throw error
