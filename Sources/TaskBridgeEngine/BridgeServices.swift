@@ -2,19 +2,23 @@ public import ServiceLifecycle
 import TaskBridgeStore
 
 extension TaskBridge {
-  /// The services of the bridge, for one service group: the clock and the broker.
+  /// The services of the bridge, for one service group: the clock, the load samples and the broker.
   public func services() -> [any Service] {
-    [TimekeeperService(bridge: context), BrokerService(bridge: context)]
+    let (timekeeper, sampler) = (Timekeeper(bridge: context), LoadSampler(bridge: context))
+    return [
+      ClockService { try await timekeeper.run() }, ClockService { try await sampler.run() },
+      BrokerService(bridge: context),
+    ]
   }
 }
 
-/// Sweeps until asked to stop.
-private struct TimekeeperService: Service {
-  let bridge: BridgeContext
+/// Goes by the clock until asked to stop.
+private struct ClockService: Service {
+  let work: @Sendable () async throws -> Void
 
   func run() async throws {
     do {
-      try await cancelWhenGracefulShutdown { try await Timekeeper(bridge: bridge).run() }
+      try await cancelWhenGracefulShutdown { try await work() }
     } catch is CancellationError {
       return
     } catch let error as StoreError {

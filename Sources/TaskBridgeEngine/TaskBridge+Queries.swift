@@ -189,6 +189,12 @@ extension TaskBridge {
     try await reading { transaction throws(StoreError) in try transaction.quarantine(query) }
   }
 
+  /// Load samples, oldest first unless asked otherwise.
+  public func load(parameters: [Parameter]) async throws(Problem) -> Page<LoadSample> {
+    let query = try LoadQuery(parameters: parameters, now: now())
+    return try await reading { transaction throws(StoreError) in try transaction.load(query) }
+  }
+
   // MARK: The whole
 
   /// Everything a dashboard needs, of one instant; an unknown domain has zeros.

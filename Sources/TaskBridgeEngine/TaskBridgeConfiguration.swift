@@ -64,6 +64,10 @@ public struct TaskBridgeConfiguration: Sendable, Equatable {
   public var claimLatencyMaxSeconds = 60
   /// Seconds a published message may stay unconfirmed before its queue counts as dead and its task key is held.
   public var confirmTimeoutSeconds = 30
+  /// Between two load samples, seconds, 10...3,600.
+  public var loadSampleSeconds = 60
+  /// How long load samples are kept, days, 1...3,660.
+  public var loadSampleDays = 31
   /// Runs that may wait in the store before submissions are answered 429, 1...100,000,000.
   public var backlogLimit = 10_000_000
   /// Largest payload, bytes, 1...16,777,216.

@@ -11,6 +11,9 @@ enum StatusController {
       try reader.finish(known: ["domain"])
       return Answer(try await exchange.bridge.snapshot(domain: domain))
     }
+    router.on(.get, "/v1/queue/load") { exchange throws(Problem) in
+      Answer(try await exchange.bridge.load(parameters: exchange.parameters()))
+    }
     router.on(.get, "/livez") { _ throws(Problem) in Answer { $0.member("status", "alive") } }
     router.on(.get, "/readyz") { exchange throws(Problem) in readiness(exchange.bridge.readiness) }
     router.on(.get, "/metrics") { exchange throws(Problem) in

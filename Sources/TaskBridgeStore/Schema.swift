@@ -268,6 +268,16 @@ enum Schema {
       phase TEXT CHECK (phase IN ('purging'))
     ) STRICT, WITHOUT ROWID;
 
+    -- The key is empty for an instant at which no task key had active runs.
+    CREATE TABLE load_samples (
+      measured INTEGER NOT NULL,
+      task TEXT NOT NULL,
+      pending INTEGER NOT NULL,
+      queued INTEGER NOT NULL,
+      running INTEGER NOT NULL,
+      PRIMARY KEY (measured, task)
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE counts (
       task TEXT NOT NULL,
       state TEXT NOT NULL,

@@ -18,19 +18,19 @@ extension Connection {
     return view
   }
 
+  private static let runViewBySequence = Statement.hot(
+    "SELECT \(runViewColumns) FROM runs r \(runViewJoin) WHERE r.seq = ?")
+  private static let runViewByID = Statement.hot("SELECT \(runViewColumns) FROM runs r \(runViewJoin) WHERE r.id = ?")
+
   /// The run with this number of the store; nil when there is none.
   func runView(sequence: Int64, includesPayload: Bool = false) throws(StoreError) -> RunView? {
-    let view = try first(
-      "SELECT \(Self.runViewColumns) FROM runs r \(Self.runViewJoin) WHERE r.seq = ?", sequence
-    ) { row throws(StoreError) in try Self.runView(row: row) }
+    let view = try first(Self.runViewBySequence, sequence) { row throws(StoreError) in try Self.runView(row: row) }
     return includesPayload ? try view.map { view throws(StoreError) in try adding(payloadTo: view) } : view
   }
 
   /// The run with this id; nil when there is none.
   func runView(id: RunID, includesPayload: Bool = false) throws(StoreError) -> RunView? {
-    let view = try first(
-      "SELECT \(Self.runViewColumns) FROM runs r \(Self.runViewJoin) WHERE r.id = ?", id
-    ) { row throws(StoreError) in try Self.runView(row: row) }
+    let view = try first(Self.runViewByID, id) { row throws(StoreError) in try Self.runView(row: row) }
     return includesPayload ? try view.map { view throws(StoreError) in try adding(payloadTo: view) } : view
   }
 
