@@ -55,11 +55,11 @@ extension ReadTransaction {
       }
     }
     let order = isAscending ? "ASC" : "DESC"
-    let columns = isGrouped ? "'', sum(pending), sum(queued), sum(running)" : "task, pending, queued, running"
+    let sampleColumns = isGrouped ? "'', sum(pending), sum(queued), sum(running)" : "task, pending, queued, running"
     let rows = try db.all(
       composed: """
-        SELECT measured, \(columns) FROM load_samples \(conditions.whereClause) \(isGrouped ? "GROUP BY measured" : "") \
-        ORDER BY measured \(order)\(isGrouped ? "" : ", task") LIMIT ?
+        SELECT measured, \(sampleColumns) FROM load_samples
+        \(conditions.whereClause) \(isGrouped ? "GROUP BY measured" : "") ORDER BY measured \(order)\(isGrouped ? "" : ", task") LIMIT ?
         """, conditions.values + [query.limit + 1]
     ) { row throws(StoreError) in
       LoadSample(
