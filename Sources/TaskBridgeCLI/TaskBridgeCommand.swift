@@ -20,6 +20,7 @@ struct TaskBridgeCommand: AsyncParsableCommand {
           SubmitCommand.self, RunsCommand.self, ShowCommand.self, CancelCommand.self, RetryCommand.self,
           AuditCommand.self,
         ]),
+      CommandGroup(name: "Schedules", subcommands: [SchedulesCommand.self]),
       CommandGroup(name: "Work", subcommands: [WorkCommand.self]),
       CommandGroup(
         name: "Operate",
