@@ -176,4 +176,4 @@ func hexDigit(_ byte: UInt8) -> UInt8? {
 }
 
 /// The lower-case hexadecimal digit of 0...15.
-func hexCharacter(_ value: UInt8) -> UInt8 { value < 10 ? 48 + value : 87 + value }
+package func hexCharacter(_ value: UInt8) -> UInt8 { value < 10 ? 48 + value : 87 + value }

@@ -32,8 +32,8 @@ package struct TokenSigner: Sendable {
       var difference: UInt8 = 0
       code(of: text).withUnsafeBytes { code in
         for index in 0..<Self.codeBytes {
-          difference |= bytes[textCount + 1 + 2 * index] ^ hexadecimalDigit(code[index] >> 4)
-          difference |= bytes[textCount + 2 + 2 * index] ^ hexadecimalDigit(code[index] & 15)
+          difference |= bytes[textCount + 1 + 2 * index] ^ hexCharacter(code[index] >> 4)
+          difference |= bytes[textCount + 2 + 2 * index] ^ hexCharacter(code[index] & 15)
         }
       }
       return difference == 0 ? DispatchID(messageID: text) : nil
@@ -69,17 +69,12 @@ extension DispatchID {
   }
 }
 
-private func hexadecimalDigit(_ value: UInt8) -> UInt8 {
-  value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
-}
-
 extension Sequence<UInt8> {
   var hexadecimal: String {
-    let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
     for byte in self {
-      text.append(digits[Int(byte >> 4)])
-      text.append(digits[Int(byte & 15)])
+      text.append(hexCharacter(byte >> 4))
+      text.append(hexCharacter(byte & 15))
     }
     return String(decoding: text, as: UTF8.self)
   }

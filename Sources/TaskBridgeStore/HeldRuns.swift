@@ -1,15 +1,15 @@
 import TaskBridgeCore
 
 /// Runs and attempts that the steps of one batch have changed and not written yet, so that several steps of one run are
-/// one UPDATE of each row. Audit rows and reports are written at once, step by step.
+/// one UPDATE of each row. Each step still has its audit row; see ``LedgerRows``.
 struct HeldRuns {
   struct Entry {
     var run: Run
     /// What the compare-and-set compares: the run as it is stored.
     var was: RunMark
     var isRunChanged = false
+    /// Set once it was changed.
     var attempt: Attempt?
-    var isAttemptChanged = false
   }
 
   /// Whether changes are held at all.
@@ -39,7 +39,6 @@ struct HeldRuns {
       entries.append(Entry(run: run, was: RunMark(run)))
     }
     entries[place].attempt = attempt
-    entries[place].isAttemptChanged = true
   }
 
   mutating func takeAll() -> [Entry] {
@@ -77,7 +76,7 @@ extension Transaction {
     if held.isEmpty { return }
     for entry in held.takeAll() {
       if entry.isRunChanged { try write(entry.run, was: entry.was) }
-      if entry.isAttemptChanged, let attempt = entry.attempt { try write(attempt, of: entry.run) }
+      if let attempt = entry.attempt { try write(attempt, of: entry.run) }
     }
   }
 }

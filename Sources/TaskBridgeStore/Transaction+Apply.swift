@@ -31,10 +31,7 @@ extension Transaction {
           run.sequence, attempt.number)
       }
       if decision.attemptSteps.contains(.stopping), !decision.attemptSteps.contains(.fatal) {
-        try db.run(
-          "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
-          run.sequence, attempt.number, run.dispatch, now, decision.runSteps.last?.reason)
-        note(.outbox)
+        try tellWorkerToStop(run, reason: decision.runSteps.last?.reason, now: now)
       }
       // Cancelling what nobody claimed leaves a message behind in the broker, which restore must count.
       if old.state.isUnclaimed, attempt.state == .fatal, decision.reportedEnd == nil { try leaveStale(run, old.state) }
@@ -104,6 +101,14 @@ extension Transaction {
       count(placed.task, run.state, 1)
       run.task = placed.task
     }
+  }
+
+  /// Puts the message for the holder of the run's newest attempt into the outbox.
+  func tellWorkerToStop(_ run: Run, reason: String?, now: Timestamp) throws(StoreError) {
+    try db.run(
+      "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
+      run.sequence, run.attempt, run.dispatch, now, reason)
+    note(.outbox)
   }
 
   func leaveStale(_ run: Run, _ state: AttemptState) throws(StoreError) {

@@ -75,10 +75,7 @@ extension Transaction {
     ) { row throws(StoreError) in row.int64(0) }
     for sequence in overdue {
       let run = try self.run(sequence: sequence)
-      try db.run(
-        "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
-        run.sequence, run.attempt, run.dispatch, now, "timeout")
-      note(.outbox)
+      try tellWorkerToStop(run, reason: "timeout", now: now)
       try settle(.timedOut, sequence, policies: policies, now: now, jitter: jitter) { _ in
         WorkerError(type: "timeout", message: "longer than timeout_seconds \(run.timeoutSeconds ?? 0)")
       }

@@ -291,10 +291,7 @@ extension Transaction {
     let was = RunMark(old)
     if var attempt = try newestAttempt(of: old), !attempt.state.isTerminal {
       if attempt.state.isClaimed {
-        try db.run(
-          "INSERT INTO outbox (kind, run_seq, attempt, dispatch, created_at, reason) VALUES ('control', ?, ?, ?, ?, ?)",
-          old.sequence, attempt.number, old.dispatch, now, reason)
-        note(.outbox)
+        try tellWorkerToStop(old, reason: reason, now: now)
       } else {
         try leaveStale(old, attempt.state)
       }
