@@ -17,15 +17,16 @@ struct TaskBridgeCommand: AsyncParsableCommand {
       CommandGroup(
         name: "Runs",
         subcommands: [
-          SubmitCommand.self, RunsCommand.self, ShowCommand.self, CancelCommand.self, RetryCommand.self,
-          AuditCommand.self,
+          SubmitCommand.self, RunsCommand.self, ShowCommand.self, ExplainCommand.self, CancelCommand.self,
+          RetryCommand.self, AuditCommand.self,
         ]),
       CommandGroup(name: "Schedules", subcommands: [SchedulesCommand.self]),
       CommandGroup(name: "Work", subcommands: [WorkCommand.self]),
       CommandGroup(
         name: "Operate",
         subcommands: [
-          StatusCommand.self, DeadLettersCommand.self, QuarantineCommand.self, DoctorCommand.self,
+          StatusCommand.self, TasksCommand.self, GroupsCommand.self, PauseCommand.self, ResumeCommand.self,
+          DeadLettersCommand.self, QuarantineCommand.self, DoctorCommand.self,
           HealthcheckCommand.self, ConfigCommand.self,
         ]),
     ])

@@ -111,7 +111,7 @@ extension Problem {
   /// One problem out of all faults of a request. The first fault with a code of its own names the problem; 413 is only
   /// said when size is all that is wrong.
   /// - Parameter faults: not empty.
-  init(faults: [Fault]) {
+  public init(faults: [Fault]) {
     let tooLarge = "payload_too_large"
     let leading =
       faults.first { $0.code != "invalid_field" && $0.code != tooLarge } ?? faults.first { $0.code != tooLarge }

@@ -80,6 +80,14 @@ public struct TaskPolicy: Sendable, Equatable {
   public var retry = RetryPolicy()
   /// Most runs dispatched and not yet claimed.
   public var queueBound = 1_000
+  /// Most runs queued, launched, running or cancelling; 0 holds all, nil is unlimited.
+  public var concurrencyLimit: Int?
+  /// Releases per second in the long run; nil is unlimited.
+  public var ratePerSecond: Double?
+  /// Releases at once; nil: a second's worth.
+  public var rateBurst: Int?
+  /// Among runs of one priority.
+  public var order = ReleaseOrder.fifo
   /// Upper limits of resource requests, by name; a name without limit is unlimited.
   public var resourceLimits: [String: Double] = [:]
 

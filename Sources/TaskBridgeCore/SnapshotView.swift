@@ -10,8 +10,10 @@ public struct SnapshotView: Sendable, JSONWritable {
     public var readySince: Timestamp?
     /// Workers listening on its queue; nil where nobody has asked the broker yet.
     public var consumers: Int?
-    /// JSON object of the settings that differ from the defaults.
+    /// JSON object of the settings in force.
     public var settings: String?
+    /// Of the task key or its domain.
+    public var pause: Pause?
 
     public init(key: TaskKey) { self.key = key }
   }
@@ -41,7 +43,10 @@ public struct SnapshotView: Sendable, JSONWritable {
 
   public var at: Timestamp
   public var version = ""
+  /// The pause of the whole bridge.
+  public var pause: Pause?
   public var tasks: [TaskLine] = []
+  public var groups: [GroupView] = []
   /// The newest ``runningMax``.
   public var running: [RunView] = []
   public var outboxPending = 0
@@ -71,13 +76,12 @@ public struct SnapshotView: Sendable, JSONWritable {
     json.object { json in
       json.member("at", at)
       json.member("version", version)
-      json.member("paused", false)
+      json.member("paused", pause != nil)
       json.key("counts")
       json.states(counts)
       json.key("tasks")
-      json.array { json in for line in tasks { write(line, to: &json) } }
-      json.key("groups")
-      json.array { _ in }
+      json.array { json in for line in tasks { TaskView(at: at, line: line).write(to: &json) } }
+      json.member("groups", array: groups)
       json.member("running", array: running)
       json.key("schedules")
       json.array { _ in }
@@ -111,21 +115,6 @@ public struct SnapshotView: Sendable, JSONWritable {
       json.member("next_run_at", nextRunAt)
       json.key("resources")
       json.object { json in for name in resources.keys.sorted() { json.member(name, resources[name]) } }
-    }
-  }
-
-  private func write(_ line: TaskLine, to json: inout JSONWriter) {
-    json.object { json in
-      json.member("key", line.key.rawValue)
-      json.member("paused", false)
-      json.key("settings")
-      if let settings = line.settings { json.raw(settings.utf8) } else { json.raw("{}".utf8) }
-      for state in [RunState.blocked, .scheduled, .ready, .queued, .launched, .running] {
-        json.member(state.rawValue, line.counts[state] ?? 0)
-      }
-      json.member("dead", line.dead)
-      json.member("consumers", line.consumers)
-      json.member("oldest_ready_seconds", line.readySince.map { max(0, at.seconds(since: $0)) })
     }
   }
 }

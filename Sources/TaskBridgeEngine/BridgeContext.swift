@@ -37,14 +37,15 @@ final class BridgeContext: Sendable {
     names = ObjectNames(prefix: configuration.prefix)
     signer = TokenSigner(secret: store.identity.secret)
     codec = MessageCodec(names: names, signer: signer)
-    policyLookup = PolicyLookup { configuration.policy(for: $0) }
+    policyLookup = PolicyLookup { task in store.controls.policy(configuration.policy(for: task), for: task) }
     ready = signals.ready
     due = signals.due
     outbox = signals.outbox
     mirror = signals.mirror
   }
 
-  func policy(_ task: TaskKey) -> TaskPolicy { configuration.policy(for: task) }
+  /// The settings in force for `task`: the configuration, with what was set while the bridge runs.
+  func policy(_ task: TaskKey) -> TaskPolicy { policyLookup.policy(task) }
 
   func newRunID(now: Timestamp) -> RunID {
     ids.withLock { ids in ids.generator.next(now: now, random: &ids.random) }
@@ -138,7 +139,7 @@ struct CommitSignals: Sendable {
 }
 
 extension TaskBridgeConfiguration {
-  /// The settings in force for `task`.
+  /// What the configuration says of `task`.
   func policy(for task: TaskKey) -> TaskPolicy {
     let settings = tasks[task]
     var policy = TaskPolicy()
@@ -147,6 +148,10 @@ extension TaskBridgeConfiguration {
     policy.leaseSeconds = settings?.leaseSeconds ?? leaseSeconds
     policy.retry = settings?.retry ?? retry
     policy.queueBound = settings?.queueBound ?? queueBound
+    policy.concurrencyLimit = settings?.concurrencyLimit
+    policy.ratePerSecond = settings?.ratePerSecond
+    policy.rateBurst = settings?.rateBurst
+    policy.order = settings?.order ?? .fifo
     policy.resourceLimits = settings?.resourceLimits ?? [:]
     return policy
   }

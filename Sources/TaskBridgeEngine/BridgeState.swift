@@ -35,6 +35,8 @@ final class BridgeState: Sendable {
 
   var phase: Phase { facts.withLock { $0.phase } }
   var isBlocked: Bool { facts.withLock { $0.isBlocked } }
+  /// Why the broker has blocked publishing; nil while it has not.
+  var blockedReason: String? { facts.withLock { $0.isBlocked ? $0.blockedReason : nil } }
   var degraded: [TaskKey: Degradation] { facts.withLock { $0.degraded } }
 
   func enter(_ phase: Phase, brokerVersion: String? = nil) {

@@ -15,18 +15,19 @@ struct Releaser: Sendable {
 
   func run() async throws {
     while !Task.isCancelled {
-      if try await !runOnce() { await bridge.ready.wait(atMost: 1) }
+      let seconds = try await runOnce()
+      if seconds > 0 { await bridge.ready.wait(atMost: seconds) }
     }
   }
 
-  /// - Returns: whether anything was handed over, or might be at once.
-  func runOnce() async throws -> Bool {
+  /// - Returns: seconds until it is worth trying again, at most 1; 0 when something was handed over, or might be at once.
+  func runOnce() async throws -> Double {
     // Nothing new leaves while the broker is short of room, or after the process was asked to stop.
-    guard bridge.state.phase == .running, !bridge.state.isBlocked else { return false }
+    guard bridge.state.phase == .running, !bridge.state.isBlocked else { return 1 }
     let room = min(publisher.room, Self.batchMax)
     if room == 0 {
       await publisher.settled.wait(atMost: 1)
-      return true
+      return 0
     }
     let degraded = bridge.state.degraded
     let missing = MissingQueues()
@@ -39,12 +40,16 @@ struct Releaser: Sendable {
       }
       return configuration.policy(for: task)
     }
-    let dispatches = try await bridge.writing { transaction throws(StoreError) in try transaction.release(request) }
+    let (dispatches, nextToken) = try await bridge.writing { transaction throws(StoreError) in
+      (try transaction.release(request), transaction.nextToken)
+    }
     try await publisher.send(dispatches)
     for task in missing.tasks {
       _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation)
     }
-    return !dispatches.isEmpty || !missing.tasks.isEmpty
+    if !dispatches.isEmpty || !missing.tasks.isEmpty { return 0 }
+    // A rate limit goes on by itself; a millisecond more, so that the token is there.
+    return nextToken.map { min(1, max(0.001, $0.seconds(since: bridge.clock.now()) + 0.001)) } ?? 1
   }
 }
 

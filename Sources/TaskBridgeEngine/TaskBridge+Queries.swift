@@ -14,50 +14,50 @@ extension TaskBridge {
   /// One run, with its payload.
   /// - Throws: 404 `run_not_found`, 503.
   public func run(_ id: RunID, includesPayload: Bool = true) async throws(Problem) -> RunView {
-    let view = try await reading { transaction throws(StoreError) in
-      try transaction.run(id, includesPayload: includesPayload)
+    let found = try await reading { transaction throws(StoreError) -> (RunView, OccupancyTable)? in
+      guard let view = try transaction.run(id, includesPayload: includesPayload) else { return nil }
+      return (view, try transaction.occupancy(of: [view.run]))
     }
-    guard let view else { throw Problem.runNotFound(id) }
-    return completed(view)
+    guard let (view, occupancy) = found else { throw Problem.runNotFound(id) }
+    return completed(view, occupancy[view.run])
   }
 
   /// One page of runs.
   /// - Throws: 503 `query_too_expensive` when the filter finds its runs only by reading most of the store.
   public func runs(_ query: RunQuery) async throws(Problem) -> Page<RunView> {
     let hold = holdLookup(query.filter.heldBy)
-    var page = try await reading { transaction throws(StoreError) in
-      try transaction.runs(query, heldTasks: try hold(transaction))
+    let newestFirst = query.sort == .release ? newestFirst : []
+    let (page, occupancy) = try await reading { transaction throws(StoreError) in
+      let page = try transaction.runs(query, held: try hold(transaction), newestFirst: newestFirst)
+      return (page, try transaction.occupancy(of: page.items.lazy.map(\.run)))
     }
-    for index in page.items.indices { page.items[index] = completed(page.items[index]) }
-    return page
+    return completed(page, occupancy)
   }
 
   /// How many runs a filter means.
   public func count(_ filter: RunFilter) async throws(Problem) -> RunCount {
     let hold = holdLookup(filter.heldBy)
     return try await reading { transaction throws(StoreError) in
-      try transaction.count(filter, heldTasks: try hold(transaction))
+      try transaction.count(filter, held: try hold(transaction))
     }
   }
 
   /// Fills in what only the running bridge knows of a run: its holds and the settings in force.
-  func completed(_ view: RunView) -> RunView {
+  ///
+  /// - Parameter occupancy: of the read that found a ready run.
+  func completed(_ view: RunView, _ occupancy: Occupancy?) -> RunView {
     var view = view
     view.maxAttempts = context.policy(view.run.task).resolved(for: view.run).maxAttempts
-    view.heldBy = holds(on: view.run)
+    view.heldBy = holds(on: view.run, occupancy)
     return view
   }
 
-  /// Which task keys have ready runs held by `hold`: holds depend on the task key alone.
-  private func holdLookup(_ hold: Hold?) -> @Sendable (ReadTransaction) throws(StoreError) -> [TaskKey] {
-    guard let hold else { return { _ throws(StoreError) in [] } }
-    let now = now()
-    return { transaction throws(StoreError) in
-      try transaction.readyTasks().filter { task in
-        let probe = Run(sequence: 0, id: RunID(high: 0, low: 0), task: task, state: .ready, createdAt: now)
-        return self.holds(on: probe).contains(hold)
-      }
+  private func completed(_ page: Page<RunView>, _ occupancy: OccupancyTable) -> Page<RunView> {
+    var page = page
+    for index in page.items.indices {
+      page.items[index] = completed(page.items[index], occupancy[page.items[index].run])
     }
+    return page
   }
 
   // MARK: History of one run
@@ -131,12 +131,13 @@ extension TaskBridge {
     var children = RunQuery(limit: query.limit, cursor: query.last.map { PageCursor($0) })
     children.filter.parentID = id
     let wanted = children
-    let found = try await reading { transaction throws(StoreError) -> Page<RunView>? in
-      try transaction.sequence(of: id) == nil ? nil : transaction.runs(wanted)
+    let found = try await reading { transaction throws(StoreError) -> (Page<RunView>, OccupancyTable)? in
+      guard try transaction.sequence(of: id) != nil else { return nil }
+      let page = try transaction.runs(wanted)
+      return (page, try transaction.occupancy(of: page.items.lazy.map(\.run)))
     }
-    guard var page = found else { throw Problem.runNotFound(id) }
-    for index in page.items.indices { page.items[index] = completed(page.items[index]) }
-    return page
+    guard let (page, occupancy) = found else { throw Problem.runNotFound(id) }
+    return completed(page, occupancy)
   }
 
   /// A page of something that belongs to one run.
@@ -157,8 +158,13 @@ extension TaskBridge {
   // MARK: Dead letters and quarantine
 
   public func deadLetters(_ query: DeadLetterQuery) async throws(Problem) -> Page<DeadLetterView> {
-    var page = try await reading { transaction throws(StoreError) in try transaction.deadLetters(query) }
-    for index in page.items.indices { page.items[index].run = completed(page.items[index].run) }
+    var (page, occupancy) = try await reading { transaction throws(StoreError) in
+      let page = try transaction.deadLetters(query)
+      return (page, try transaction.occupancy(of: page.items.lazy.map(\.run.run)))
+    }
+    for index in page.items.indices {
+      page.items[index].run = completed(page.items[index].run, occupancy[page.items[index].run.run])
+    }
     return page
   }
 
@@ -170,17 +176,18 @@ extension TaskBridge {
   /// The dead letter of one run, resolved or not, with its payload.
   /// - Throws: 404 `run_not_found`, 404 `not_a_dead_letter`.
   public func deadLetter(_ id: RunID) async throws(Problem) -> DeadLetterView {
-    let (letter, exists): (DeadLetterView?, Bool) = try await reading { transaction throws(StoreError) in
+    typealias Found = (letter: DeadLetterView?, occupancy: OccupancyTable, exists: Bool)
+    let (letter, occupancy, exists): Found = try await reading { transaction throws(StoreError) in
       var letter = try transaction.deadLetter(id)
       if letter != nil, let run = try transaction.run(id, includesPayload: true) { letter?.run = run }
-      if letter != nil { return (letter, true) }
-      return (nil, try transaction.sequence(of: id) != nil)
+      if let letter { return (letter, try transaction.occupancy(of: [letter.run.run]), true) }
+      return (nil, OccupancyTable(), try transaction.sequence(of: id) != nil)
     }
     guard exists else { throw Problem.runNotFound(id) }
     guard var letter else {
       throw Problem(404, "not_a_dead_letter", "run \(id) exists but never became a dead letter", runID: id)
     }
-    letter.run = completed(letter.run)
+    letter.run = completed(letter.run, occupancy[letter.run.run])
     return letter
   }
 
@@ -200,11 +207,14 @@ extension TaskBridge {
   /// Everything a dashboard needs, of one instant; an unknown domain has zeros.
   public func snapshot(domain: String? = nil) async throws(Problem) -> SnapshotView {
     let now = now()
-    var view = try await reading { transaction throws(StoreError) in
-      try transaction.snapshot(domain: domain, now: now)
+    var (view, groups) = try await reading { transaction throws(StoreError) in
+      (try transaction.snapshot(domain: domain, now: now), try transaction.groupCounts())
     }
     view.version = Self.version
-    for index in view.running.indices { view.running[index] = completed(view.running[index]) }
+    view.pause = store.controls.pause(of: .bridge, at: now)
+    view.tasks = completed(view.tasks, domain: domain, now: now)
+    view.groups = groupViews(groups, now: now)
+    for index in view.running.indices { view.running[index] = completed(view.running[index], nil) }
     (view.storeSizeBytes, view.storeWALBytes) = store.sizes()
     (view.storeSynchronous, view.storeJournalMode) = (store.durability.synchronous, store.durability.journalMode)
     let readiness = readiness

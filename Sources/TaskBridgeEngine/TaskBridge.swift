@@ -38,20 +38,6 @@ public final class TaskBridge: Sendable {
 
   func now() -> Timestamp { context.clock.now() }
 
-  /// What holds a ready run back now, as far as it can be told without counting.
-  func holds(on run: Run) -> [Hold] {
-    guard run.state == .ready else { return [] }
-    var holds: [Hold] = []
-    switch context.state.phase {
-    case .starting, .brokerDown: holds.append(.brokerDown)
-    case .restoring: holds.append(.restoring)
-    case .running: break
-    }
-    if context.state.degraded[run.task] != nil { holds.append(.queueDegraded) }
-    if holds.isEmpty, context.state.phase == .running { holds.append(.queueBound) }
-    return holds
-  }
-
   // MARK: Submitting
 
   /// Stores one submission.
@@ -123,19 +109,21 @@ public final class TaskBridge: Sendable {
     }
   }
 
-  private func changing(
+  func changing(
     _ id: RunID, _ body: @escaping @Sendable (Transaction) throws(StoreError) -> Result<RunID, Problem>
   ) async throws(Problem) -> RunView {
-    var view: RunView = try await answering { transaction throws(StoreError) in
+    let (view, occupancy): (RunView, Occupancy) = try await answering { transaction throws(StoreError) in
       switch try body(transaction) {
       case .success(let id):
-        if let view = try transaction.runView(id) { .success(view) } else { .failure(.runNotFound(id)) }
+        if let view = try transaction.runView(id) {
+          .success((view, transaction.occupancy(of: view.run)))
+        } else {
+          .failure(.runNotFound(id))
+        }
       case .failure(let problem): .failure(problem)
       }
     }
-    view.maxAttempts = context.policy(view.run.task).resolved(for: view.run).maxAttempts
-    view.heldBy = holds(on: view.run)
-    return view
+    return completed(view, occupancy)
   }
 
   /// Replays or discards dead letters; each in turn, those that can't be are listed with their reason.
@@ -282,18 +270,19 @@ extension BridgeContext {
   /// Fills in what needs a clock, a random source or a hash, and checks what the configuration says of the task key.
   func prepare(_ submission: Submission, now: Timestamp) throws(Problem) -> PreparedSubmission {
     let settings = configuration.tasks[submission.task]
+    let overrides = store.controls.tasks[submission.task]
     if settings == nil, configuration.strictTasks {
       throw Problem(
         422, "unknown_task", "task \(submission.task) is not configured, and strict_tasks is on",
         errors: [Fault(pointer: "/task", detail: "not configured")],
         allowed: configuration.tasks.keys.sorted().map(\.rawValue))
     }
-    if settings?.disabled == true {
+    if overrides?.disabled ?? settings?.disabled == true {
       throw Problem(
-        422, "task_disabled", "task \(submission.task) is disabled in the configuration",
+        422, "task_disabled", "task \(submission.task) is disabled by its settings",
         errors: [Fault(pointer: "/task", detail: "disabled")])
     }
-    if let limit = settings?.payloadLimitBytes, submission.payload.bytes.count > limit {
+    if let limit = overrides?.payloadLimitBytes ?? settings?.payloadLimitBytes, submission.payload.bytes.count > limit {
       throw Problem(
         413, "payload_too_large",
         "the payload is \(submission.payload.bytes.count) bytes, task \(submission.task) takes at most \(limit)")

@@ -18,6 +18,14 @@ public enum QueueType: String, Sendable, CaseIterable {
 public struct TaskSettings: Sendable, Equatable {
   /// Most runs dispatched and not yet claimed, 1...100,000.
   public var queueBound: Int?
+  /// Most runs queued, launched, running or cancelling, 0...1,000,000; 0 holds all, nil is unlimited.
+  public var concurrencyLimit: Int?
+  /// Releases per second in the long run, 0.001...100,000; nil is unlimited.
+  public var ratePerSecond: Double?
+  /// Releases at once, 1...100,000; nil: a second's worth.
+  public var rateBurst: Int?
+  /// Among runs of one priority; nil: oldest first.
+  public var order: ReleaseOrder?
   /// Seconds until a claimed attempt must report again, 1...86,400.
   public var leaseSeconds: Int?
   /// Attempts that count, 1...1,000.

@@ -58,6 +58,7 @@ struct Timekeeper: Sendable {
     // No lease ends while reports cannot come in.
     let sweepsLeases = !bridge.state.leasesFrozen
     let (isFull, next) = try await bridge.writing { transaction throws(StoreError) in
+      try transaction.endPauses(now: now)
       var isFull = try transaction.promoteDue(now: now, limit: Self.slice) == Self.slice
       isFull = try transaction.expire(now: now, limit: Self.slice) == Self.slice || isFull
       if sweepsLeases {

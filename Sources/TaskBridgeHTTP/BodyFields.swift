@@ -33,6 +33,12 @@ struct BodyFields {
     return value.isNull ? nil : value
   }
 
+  /// Every member that is left, for a body whose members somebody else judges.
+  mutating func takeAll() -> JSONObject {
+    defer { rest = [] }
+    return JSONObject(members: rest)
+  }
+
   mutating func text(_ name: String, bytesMax: Int) -> String? {
     guard let value = value(name) else { return nil }
     guard let text = value.stringValue, text.utf8.count <= bytesMax, !text.utf8.contains(0) else {

@@ -52,7 +52,7 @@ struct Responder: Sendable {
     let text = request.head.path ?? "/"
     try checkSize(of: request.head, target: text)
     if request.method == .connect {
-      throw Problem(405, "method_not_allowed", "CONNECT is not supported", allowed: ["GET", "HEAD", "POST"])
+      throw Problem(405, "method_not_allowed", "CONNECT is not supported", allowed: ["GET", "HEAD", "PATCH", "POST"])
     }
     let target = try RequestTarget(text)
     switch router.match(request.method, target.segments) {

@@ -10,6 +10,9 @@ extension Router {
     RunHistoryController.addRoutes(to: &router)
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
+    PauseController.addRoutes(to: &router)
+    TasksController.addRoutes(to: &router)
+    GroupsController.addRoutes(to: &router)
     StatusController.addRoutes(to: &router)
     let descriptions = router.descriptions
     router.on(.get, "/") { exchange throws(Problem) in

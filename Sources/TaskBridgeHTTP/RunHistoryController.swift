@@ -13,6 +13,11 @@ enum RunHistoryController {
       let (id, page) = try request(exchange, "run-audit")
       return Answer(try await exchange.bridge.audit(of: id, page))
     }
+    router.on(.get, "/v1/runs/{id}/explain") { exchange throws(Problem) in
+      let id = try exchange.runID()
+      try exchange.refuseParameters()
+      return Answer(try await exchange.bridge.explain(id))
+    }
     router.on(.get, "/v1/runs/{id}/errors") { exchange throws(Problem) in
       let (id, page) = try request(exchange, "errors")
       return Answer(try await exchange.bridge.errors(of: id, page))

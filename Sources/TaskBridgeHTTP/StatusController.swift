@@ -14,6 +14,10 @@ enum StatusController {
     router.on(.get, "/v1/queue/load") { exchange throws(Problem) in
       Answer(try await exchange.bridge.load(parameters: exchange.parameters()))
     }
+    router.on(.get, "/v1/queue/status") { exchange throws(Problem) in
+      Answer(
+        try await exchange.bridge.queueStatus(ListQuery(parameters: exchange.parameters(), scope: "queue-status")))
+    }
     router.on(.get, "/livez") { _ throws(Problem) in Answer { $0.member("status", "alive") } }
     router.on(.get, "/readyz") { exchange throws(Problem) in readiness(exchange.bridge.readiness) }
     router.on(.get, "/metrics") { exchange throws(Problem) in

@@ -1,5 +1,51 @@
 import TaskBridgeCore
 
+/// What the writer knows without reading: as of the last commit.
+struct CommittedMemory {
+  var counts = RunCounts()
+  var groups = GroupCounts()
+  var controls = Controls()
+  /// True until a release has looked.
+  var waitsForSlots = true
+
+  init() {}
+
+  /// Reads the tables.
+  init(_ db: Connection) throws(StoreError) {
+    counts = try RunCounts(db)
+    groups = try GroupCounts(db)
+    controls = try Controls(db)
+  }
+
+  /// Takes over what a transaction has committed.
+  mutating func add(_ changes: CommittedChanges) {
+    counts.add(changes.deltas)
+    groups.add(changes.groupDeltas)
+    waitsForSlots = changes.waitsForSlots
+    if let changed = changes.controls { controls = changed }
+  }
+}
+
+/// What outlives a transaction. It holds no part of ``CommittedMemory``, which is then changed in place.
+struct CommittedChanges {
+  var effects: CommitEffects
+  var deltas: [RunCounts.Key: Int]
+  var groupDeltas: [GroupCounts.Key: Int]
+  var backlogDelta: Int
+  var waitsForSlots: Bool
+  /// Nil when they did not change.
+  var controls: Controls?
+
+  init(_ transaction: Transaction) {
+    effects = transaction.effects
+    deltas = transaction.deltas
+    groupDeltas = transaction.groupDeltas
+    backlogDelta = transaction.backlogDelta
+    waitsForSlots = transaction.waitsForSlots
+    controls = transaction.changesControls ? transaction.controls : nil
+  }
+}
+
 /// How many runs of each task key are in each state: the table `counts` in memory, as of the last commit.
 ///
 /// As large as the number of task keys, whatever the number of runs.

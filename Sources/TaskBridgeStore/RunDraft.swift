@@ -83,7 +83,7 @@ extension Transaction {
       try db.run("UPDATE runs SET open_children = open_children + 1 WHERE seq = ?", parent)
     }
     audit(run, from: nil, to: run.state, reason: nil, now: now, actor: actor)
-    count(run.task, run.state, 1)
+    count(run, run.state, 1)
     if run.state == .ready { note(.ready) }
     if run.state == .scheduled || run.expiresAt != nil { note(.due) }
   }

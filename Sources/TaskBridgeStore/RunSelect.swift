@@ -45,18 +45,20 @@ struct RunSelect {
   private(set) var query = ComposedQuery()
   /// The column that holds the number of the run.
   private(set) var sequence = "r.seq"
+  /// Values of the `?` in the ORDER BY, which stand behind those of ``query``.
+  private(set) var orderValues: [any Bindable] = []
   /// The filter can match nothing.
   private(set) var isImpossible = false
   /// Rows come from the index of scheduled runs by time.
   private var isByDueTime = false
 
   /// - Parameters:
-  ///   - heldTasks: task keys whose ready runs are held by `filter.heldBy`.
+  ///   - held: whose ready runs are held by `filter.heldBy`.
   ///   - matching: how many runs the counters show for the filter's states and task keys.
-  init(_ filter: RunFilter, sort: RunSort, heldTasks: [TaskKey], matching: Int) {
+  init(_ filter: RunFilter, sort: RunSort, held: HeldSet, matching: Int) {
     var states = filter.states
     if filter.heldBy != nil {
-      isImpossible = heldTasks.isEmpty || !(states.isEmpty || states.contains(.ready))
+      isImpossible = held.isEmpty || !(states.isEmpty || states.contains(.ready))
       states = [.ready]
     }
     choose(filter, states: states, sort: sort, matching: matching)
@@ -64,7 +66,11 @@ struct RunSelect {
       // The unary plus keeps the planner from using a partial index of its own choice.
       query.require("+r.state IN (\(Schema.list(states)))")
     }
-    if filter.heldBy != nil { query.require("r.task IN \(ComposedQuery.places(heldTasks.count))", all: heldTasks) }
+    if filter.heldBy != nil {
+      query.require(
+        "(r.task IN \(ComposedQuery.places(held.tasks.count)) OR r.group_name IN \(ComposedQuery.places(held.groups.count)))",
+        all: (held.tasks as [any Bindable]) + held.groups)
+    }
     requireFields(filter)
     requireTimes(filter)
   }
@@ -185,8 +191,10 @@ struct RunSelect {
 
   /// Adds the condition of the cursor.
   /// - Returns: the ORDER BY of `sort`.
-  /// - Parameter cursor: the parts ``RunSort/position(of:)`` made; others are ignored.
-  mutating func order(by sort: RunSort, after cursor: PageCursor?) -> String {
+  /// - Parameters:
+  ///   - cursor: the parts ``RunSort/position(of:newestFirst:)`` made; others are ignored.
+  ///   - newestFirst: task keys whose runs of one priority are released newest first.
+  mutating func order(by sort: RunSort, after cursor: PageCursor?, newestFirst: [TaskKey] = []) -> String {
     let parts = cursor?.parts ?? []
     switch sort {
     case .idAscending: return orderBySequence(parts, descending: false)
@@ -203,10 +211,17 @@ struct RunSelect {
       }
       return "r.priority, \(sequence)"
     case .release:
+      let age =
+        newestFirst.isEmpty
+        ? sequence
+        : "CASE WHEN r.task IN \(ComposedQuery.places(newestFirst.count)) THEN -\(sequence) ELSE \(sequence) END"
       if parts.count == 3 {
-        query.require("(r.priority, r.release_class, \(sequence)) > (?, ?, ?)", all: parts.compactMap(\.bindable))
+        query.require(
+          "(r.priority, r.release_class, \(age)) > (?, ?, ?)",
+          all: (newestFirst as [any Bindable]) + parts.compactMap(\.bindable))
       }
-      return "r.priority, r.release_class, \(sequence)"
+      orderValues = newestFirst
+      return "r.priority, r.release_class, \(age)"
     }
   }
 
@@ -262,7 +277,7 @@ extension PageCursor.Part {
 
 extension RunSort {
   /// Where `run` stands in this order.
-  func position(of run: Run) -> PageCursor {
+  func position(of run: Run, newestFirst: [TaskKey] = []) -> PageCursor {
     let sequence = PageCursor.Part.integer(run.sequence)
     func time(_ value: Timestamp?) -> PageCursor.Part { value.map { .integer($0.milliseconds) } ?? .null }
     return switch self {
@@ -271,7 +286,11 @@ extension RunSort {
     case .nameAscending, .nameDescending: PageCursor([run.name.map { .text($0) } ?? .null, sequence])
     case .finishedAtDescending: PageCursor([time(run.finishedAt), sequence])
     case .priority: PageCursor([.integer(Int64(run.priority)), sequence])
-    case .release: PageCursor([.integer(Int64(run.priority)), .integer(run.isRetry ? 0 : 1), sequence])
+    case .release:
+      PageCursor([
+        .integer(Int64(run.priority)), .integer(run.isRetry ? 0 : 1),
+        newestFirst.contains(run.task) ? .integer(-run.sequence) : sequence,
+      ])
     }
   }
 }

@@ -119,7 +119,7 @@ enum Schema {
     CREATE INDEX runs_dedup_history ON runs (dedup_key, seq) WHERE dedup_key IS NOT NULL;
     CREATE UNIQUE INDEX runs_array ON runs (workflow_id, array_name, array_index)
       WHERE array_index IS NOT NULL AND state <> 'superseded';
-    CREATE INDEX runs_ready ON runs (task, priority, release_class, seq) WHERE state = 'ready';
+    CREATE INDEX runs_ready ON runs (task, group_name, priority, release_class, seq) WHERE state = 'ready';
     CREATE INDEX runs_due ON runs (run_at) WHERE state = 'scheduled';
     CREATE INDEX runs_unclaimed ON runs (task, launched_at) WHERE \(Schema.isRun(.queued, .launched));
     CREATE INDEX runs_held ON runs (state, seq) WHERE \(Schema.isRun(.running, .waiting, .cancelling, .blocked, .paused));
@@ -283,6 +283,41 @@ enum Schema {
       state TEXT NOT NULL,
       runs INTEGER NOT NULL,
       PRIMARY KEY (task, state)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Only ready runs and those that hold a slot of a limit; rows that would be 0 are deleted.
+    CREATE TABLE group_counts (
+      group_name TEXT NOT NULL,
+      task TEXT NOT NULL,
+      state TEXT NOT NULL,
+      runs INTEGER NOT NULL,
+      PRIMARY KEY (group_name, task, state)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE pauses (
+      kind TEXT NOT NULL CHECK (kind = 'bridge' OR kind = 'domain' OR kind = 'task' OR kind = 'group'),
+      name TEXT NOT NULL,
+      since INTEGER NOT NULL,
+      until INTEGER,
+      reason TEXT,
+      actor TEXT NOT NULL,
+      PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE settings (
+      kind TEXT NOT NULL CHECK (kind = 'task' OR kind = 'group'),
+      name TEXT NOT NULL,
+      body TEXT NOT NULL,
+      PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What is left of the rate limits.
+    CREATE TABLE buckets (
+      kind TEXT NOT NULL CHECK (kind = 'task' OR kind = 'group'),
+      name TEXT NOT NULL,
+      tokens REAL NOT NULL,
+      at INTEGER NOT NULL,
+      PRIMARY KEY (kind, name)
     ) STRICT, WITHOUT ROWID;
     """
   }

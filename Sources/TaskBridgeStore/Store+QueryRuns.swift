@@ -4,14 +4,20 @@ package import TaskBridgeCore
 extension ReadTransaction {
   /// One page of runs.
   ///
-  /// - Parameter heldTasks: task keys whose ready runs are held by `query.filter.heldBy`; the store cannot know them.
+  /// - Parameters:
+  ///   - held: whose ready runs are held by `query.filter.heldBy`; the store alone cannot know them.
+  ///   - newestFirst: task keys whose runs of one priority are released newest first.
   /// - Throws: `StoreError` `.tooExpensive` when finding them takes more work than a read may do.
-  package func runs(_ query: RunQuery, heldTasks: [TaskKey] = []) throws(StoreError) -> Page<RunView> {
-    guard let (sql, values) = try statement(of: query, heldTasks: heldTasks) else {
+  package func runs(
+    _ query: RunQuery, held: HeldSet = HeldSet(), newestFirst: [TaskKey] = []
+  ) throws(StoreError) -> Page<RunView> {
+    guard let (sql, values) = try statement(of: query, held: held, newestFirst: newestFirst) else {
       return Page(items: [], nextCursor: nil)
     }
     let rows = try db.all(composed: sql, values) { row throws(StoreError) in try Connection.runView(row: row) }
-    func cursor(_ view: RunView) -> String { query.sort.position(of: view.run).text(scope: query.scope) }
+    func cursor(_ view: RunView) -> String {
+      query.sort.position(of: view.run, newestFirst: newestFirst).text(scope: query.scope)
+    }
     var page = Page(rows, limit: query.limit, cursor: cursor)
     if query.includesPayload { try addPayloads(to: &page, cursor: cursor) }
     return page
@@ -32,14 +38,14 @@ extension ReadTransaction {
   }
 
   /// How many runs the filter means, by state, at this instant.
-  package func count(_ filter: RunFilter, heldTasks: [TaskKey] = []) throws(StoreError) -> RunCount {
+  package func count(_ filter: RunFilter, held: HeldSet = HeldSet()) throws(StoreError) -> RunCount {
     var plain = RunFilter()
     plain.states = filter.states
     plain.tasks = filter.tasks
     plain.excludedTasks = filter.excludedTasks
     plain.domain = filter.domain
     if plain == filter { return RunCount(byState: try counted(filter)) }
-    let select = RunSelect(filter, sort: .idDescending, heldTasks: heldTasks, matching: try matching(filter))
+    let select = RunSelect(filter, sort: .idDescending, held: held, matching: try matching(filter))
     if select.isImpossible { return RunCount(byState: [:]) }
     let rows = try db.all(
       composed: "SELECT r.state, COUNT(*) FROM \(select.source) \(select.query.whereClause) GROUP BY r.state",
@@ -50,17 +56,17 @@ extension ReadTransaction {
 
   /// The SQL of a page, one row more than asked for; nil when nothing can match.
   func statement(
-    of query: RunQuery, heldTasks: [TaskKey] = []
+    of query: RunQuery, held: HeldSet = HeldSet(), newestFirst: [TaskKey] = []
   ) throws(StoreError) -> (sql: String, values: [any Bindable])? {
     var select = RunSelect(
-      query.filter, sort: query.sort, heldTasks: heldTasks, matching: try matching(query.filter))
+      query.filter, sort: query.sort, held: held, matching: try matching(query.filter))
     if select.isImpossible { return nil }
-    let order = select.order(by: query.sort, after: query.cursor)
+    let order = select.order(by: query.sort, after: query.cursor, newestFirst: newestFirst)
     let sql = """
       SELECT \(Connection.runViewColumns) FROM \(select.source) \(Connection.runViewJoin) \(select.query.whereClause) \
       ORDER BY \(order) LIMIT ?
       """
-    return (sql, select.query.values + [query.limit + 1])
+    return (sql, select.query.values + select.orderValues + [query.limit + 1])
   }
 
   /// By the counters: an upper bound of what the filter can match.

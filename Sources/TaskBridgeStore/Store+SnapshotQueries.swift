@@ -52,7 +52,8 @@ extension ReadTransaction {
     }
   }
 
-  private func taskLines(domain: String?) throws(StoreError) -> [SnapshotView.TaskLine] {
+  /// One line for each task key that ever had a run.
+  package func taskLines(domain: String?) throws(StoreError) -> [SnapshotView.TaskLine] {
     var query = ComposedQuery()
     if let domain { query.require(domain: domain, column: "task") }
     let rows = try db.all(
@@ -69,29 +70,51 @@ extension ReadTransaction {
       }, uniquingKeysWith: +)
     for index in lines.indices {
       lines[index].dead = dead[lines[index].key] ?? 0
-      if lines[index].counts[.ready] ?? 0 > 0 { lines[index].readySince = try readySince(lines[index].key) }
+      if lines[index].counts[.ready] ?? 0 > 0 { lines[index].readySince = try readyHead(lines[index].key)?.since }
     }
     return lines
   }
 
-  /// When the earliest submitted ready run of `task` was due, by skipping over the index from one (priority, class) to
-  /// the next: at most 512 look-ups, however many runs are ready.
-  private func readySince(_ task: TaskKey) throws(StoreError) -> Timestamp? {
-    var place: (priority: Int, releaseClass: Int) = (-1, 1)
+  /// The ready runs of `task`: since when the earliest submitted one is due, and the most urgent priority.
+  ///
+  /// Skips over the index from one (group, priority, class) to the next: at most 512 look-ups for each group, however
+  /// many runs are ready.
+  func readyHead(_ task: TaskKey) throws(StoreError) -> (since: Timestamp, priority: Int)? {
     var oldest: (sequence: Int64, since: Timestamp)?
+    var highest = Int.max
+    for group in [nil] + (try readyGroups(of: task)) {
+      var place: (priority: Int, releaseClass: Int) = (-1, 1)
+      while let next = try db.first(
+        """
+        SELECT r.priority, r.release_class, r.seq, max(r.created_at, coalesce(r.run_at, r.created_at))
+          FROM runs AS r INDEXED BY runs_ready
+          WHERE r.state = 'ready' AND r.task = ? AND r.group_name IS ? AND (r.priority, r.release_class) > (?, ?)
+          ORDER BY r.priority, r.release_class, r.seq LIMIT 1
+        """, task, group, place.priority, place.releaseClass,
+        map: { row throws(StoreError) in (row.int(0), row.int(1), row.int64(2), row.time(3)) })
+      {
+        place = (next.0, next.1)
+        highest = min(highest, next.0)
+        if oldest.map({ next.2 < $0.sequence }) ?? true { oldest = (next.2, next.3) }
+      }
+    }
+    return oldest.map { (since: $0.since, priority: highest) }
+  }
+
+  /// Groups that have ready runs of `task`, one look-up each.
+  private func readyGroups(of task: TaskKey) throws(StoreError) -> [String?] {
+    var names: [String?] = []
+    var last = ""
     while let next = try db.first(
       """
-      SELECT r.priority, r.release_class, r.seq, max(r.created_at, coalesce(r.run_at, r.created_at))
-        FROM runs AS r INDEXED BY runs_ready
-        WHERE r.state = 'ready' AND r.task = ? AND (r.priority, r.release_class) > (?, ?)
-        ORDER BY r.priority, r.release_class, r.seq LIMIT 1
-      """, task, place.priority, place.releaseClass,
-      map: { row throws(StoreError) in (row.int(0), row.int(1), row.int64(2), row.time(3)) })
+      SELECT r.group_name FROM runs AS r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
+        AND r.group_name > ? ORDER BY r.group_name LIMIT 1
+      """, task, last, map: { row throws(StoreError) in row.text(0) })
     {
-      place = (next.0, next.1)
-      if oldest.map({ next.2 < $0.sequence }) ?? true { oldest = (next.2, next.3) }
+      names.append(next)
+      last = next
     }
-    return oldest?.since
+    return names
   }
 
   private func nextRunAt(domain: String?) throws(StoreError) -> Timestamp? {

@@ -4,7 +4,7 @@ import GRDB
 import GRDBSQLite
 package import Logging
 import Synchronization
-import TaskBridgeCore
+package import TaskBridgeCore
 
 /// The SQLite store of one bridge: the truth about every run.
 ///
@@ -84,11 +84,11 @@ package final class Store: Sendable {
       let durability = try configureWriter(pool)
       try migrate(pool, path: path)
       let identity = try StoreIdentity.load(pool, randomBytes: randomBytes)
-      let counts = try pool.read { db in
+      let memory = try pool.read { db in
         guard let handle = db.sqliteConnection else { throw StoreError(.closed, "store: closed") }
-        return try RunCounts(Connection(handle))
+        return try CommittedMemory(Connection(handle))
       }
-      let writer = Writer(pool: pool, counts: counts, onCommit: onCommit, onFatal: onFatal)
+      let writer = Writer(pool: pool, memory: memory, onCommit: onCommit, onFatal: onFatal)
       logger.info("store open", metadata: ["path": "\(path)", "store": "\(identity.storeID)"])
       return Store(
         identity: identity, pool: pool, writer: writer, lock: lock, path: path, durability: durability, logger: logger)
@@ -182,6 +182,9 @@ package final class Store: Sendable {
 
   /// Runs that wait in the store: blocked, scheduled, ready or paused.
   package var backlog: Int { writer.backlog.load(ordering: .relaxed) }
+
+  /// Pauses, settings and rate limits, as of the last commit.
+  package var controls: Controls { writer.controls }
 
   /// Whether nothing is being written or waits to be: a write would cost an fsync of its own.
   package var isIdle: Bool { writer.isIdle }

@@ -97,9 +97,9 @@ extension Transaction {
     if placed.task != run.task {
       // `home_task` stays: the keys of dedup and idempotency belong to the task key the run was submitted for.
       try db.run("UPDATE runs SET task = ? WHERE seq = ?", placed.task, run.sequence)
-      count(run.task, run.state, -1)
-      count(placed.task, run.state, 1)
+      count(run, run.state, -1)
       run.task = placed.task
+      count(run, run.state, 1)
     }
   }
 

@@ -106,20 +106,24 @@ extension Transaction {
     try save(attempt, of: run)
   }
 
-  /// The next instant something is due: a scheduled run, an expiry, a lease or a time limit; nil when nothing is.
+  /// The next instant something is due: a scheduled run, an expiry, a lease, a time limit or the end of a pause; nil
+  /// when nothing is.
   package func nextDue() throws(StoreError) -> Timestamp? {
-    try db.first(
-      """
-      SELECT min(at) FROM (
-        SELECT min(run_at) AS at FROM runs INDEXED BY runs_due WHERE state = 'scheduled'
-        UNION ALL SELECT min(expires_at) FROM runs INDEXED BY runs_expiry WHERE expires_at IS NOT NULL
-          AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched))
-        UNION ALL SELECT min(report_by) FROM attempts INDEXED BY attempts_lease
-          WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
-        UNION ALL SELECT min(timeout_at) FROM attempts INDEXED BY attempts_timeout WHERE timeout_at IS NOT NULL
-          AND \(Schema.isAttempt(.running, .triaging)))
-      """
-    ) { row throws(StoreError) in row.optionalTime(0) } ?? nil
+    let row =
+      try db.first(
+        """
+        SELECT min(at) FROM (
+          SELECT min(run_at) AS at FROM runs INDEXED BY runs_due WHERE state = 'scheduled'
+          UNION ALL SELECT min(expires_at) FROM runs INDEXED BY runs_expiry WHERE expires_at IS NOT NULL
+            AND \(Schema.isRun(.blocked, .scheduled, .ready, .paused, .queued, .launched))
+          UNION ALL SELECT min(report_by) FROM attempts INDEXED BY attempts_lease
+            WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
+          UNION ALL SELECT min(timeout_at) FROM attempts INDEXED BY attempts_timeout WHERE timeout_at IS NOT NULL
+            AND \(Schema.isAttempt(.running, .triaging)))
+        """
+      ) { row throws(StoreError) in row.optionalTime(0) } ?? nil
+    guard let end = controls.nextEnd else { return row }
+    return row.map { min($0, end) } ?? end
   }
 
   /// After an outage of broker or bridge every open lease gets a full grace: nobody could report meanwhile.

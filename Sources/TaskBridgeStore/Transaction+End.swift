@@ -70,7 +70,7 @@ extension Transaction {
   // MARK: Follow-up of a duplicate
 
   /// Whether the run waits for the end of the one whose dedup key it will take over.
-  private func isFollowing(_ run: Run) throws(StoreError) -> Bool {
+  func isFollowing(_ run: Run) throws(StoreError) -> Bool {
     try db.integer(
       "SELECT count(*) FROM runs WHERE follow_up = ? AND follow_up IS NOT NULL AND finished_at IS NULL", run.id) > 0
   }

@@ -6,47 +6,44 @@ extension Transaction {
   /// Hands over ready runs: the attempt is made here, in the transaction that moves the run. A run in `queued` is its
   /// own outbox row: its message is published until the broker has confirmed it.
   ///
-  /// Room is shared between the task keys in slices, so that one key never starves another.
+  /// Room is shared between the task keys in slices, so that one key never starves another. Every gate is looked at in
+  /// the transaction that lets a run through, so that no interleaving lets through one too many.
   package func release(_ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
-    var rooms: [(task: TaskKey, policy: TaskPolicy, room: Int)] = []
+    let now = request.now
+    waitsForSlots = false
+    nextToken = nil
+    if controls.pause(of: .bridge, at: now) != nil { return [] }
+    var queues: [ReadyQueue] = []
     for task in tasks(with: .ready) {
-      guard let policy = request.policy(task) else { continue }
-      let room = policy.queueBound - runs(of: task, in: .queued) - runs(of: task, in: .launched)
-      if room > 0 { rooms.append((task, policy, room)) }
+      guard let policy = request.policy(task), let queue = open(task, controls.policy(policy, for: task), now: now)
+      else { continue }
+      queues.append(queue)
     }
     var dispatches: [Dispatch] = []
     var bytes = 0
+    var groups: [String: Int] = [:]
     // What a key cannot use is left to the others: those that could take more share again.
-    while !rooms.isEmpty {
-      var hungry: [(task: TaskKey, policy: TaskPolicy, room: Int)] = []
-      for (index, entry) in rooms.enumerated() {
+    while !queues.isEmpty {
+      var hungry: [ReadyQueue] = []
+      for (index, entry) in queues.enumerated() {
         let left = request.runsMax - dispatches.count
         guard left > 0, bytes < request.payloadBytesMax else { return dispatches }
-        let share = min(entry.room, max(1, left / (rooms.count - index)))
-        let runs = try mostUrgent(entry.task, limit: share, now: request.now)
+        var queue = entry
+        let share = min(queue.room, max(1, left / (queues.count - index)))
+        let (runs, hasMore) = try mostUrgent(of: queue, limit: share, groups: &groups, now: now)
         for run in runs where bytes < request.payloadBytesMax {
-          let dispatch = try handOver(run, policy: entry.policy, now: request.now)
+          let dispatch = try handOver(run, policy: queue.policy, now: now)
+          takeTokens(for: run, policy: queue.policy, now: now)
           dispatches.append(dispatch)
           bytes += dispatch.payload.bytes.count
         }
-        if runs.count == share, entry.room > share { hungry.append((entry.task, entry.policy, entry.room - share)) }
+        queue.room -= runs.count
+        if hasMore, queue.room > 0 { hungry.append(queue) }
       }
-      rooms = hungry
+      queues = hungry
     }
     return dispatches
   }
-
-  /// Runs past their expiry are left to the sweep, which also ends their families.
-  private func mostUrgent(_ task: TaskKey, limit: Int, now: Timestamp) throws(StoreError) -> [Run] {
-    try db.all(Self.mostUrgent, task, now, limit) { row throws(StoreError) in try Run(row: row) }
-  }
-
-  private static let mostUrgent = Statement.hot(
-    """
-    SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
-      AND (r.expires_at IS NULL OR r.expires_at > ?)
-      ORDER BY r.priority, r.release_class, r.seq LIMIT ?
-    """)
 
   private func handOver(_ ready: Run, policy: TaskPolicy, now: Timestamp) throws(StoreError) -> Dispatch {
     var run = ready

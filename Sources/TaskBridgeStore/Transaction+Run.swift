@@ -48,8 +48,8 @@ extension Transaction {
     if !run.state.isTerminal && was.state.isTerminal { run.finishedAt = nil }
     try save(run, was: was)
     if was.state != run.state {
-      count(run.task, was.state, -1)
-      count(run.task, run.state, 1)
+      count(run, was.state, -1)
+      count(run, run.state, 1)
       noteMove(from: was.state, to: run.state)
     }
     if run.state.isTerminal && !was.state.isTerminal {
@@ -108,6 +108,8 @@ extension Transaction {
     }
     // A slot below the queue bound became free.
     if from == .queued || from == .launched, to != .launched, to != .queued { note(.ready) }
+    // A slot below a concurrency limit became free, and somebody waits for one.
+    if waitsForSlots, from == .running || from == .cancelling, to != .cancelling { note(.ready) }
   }
 
   /// Saves the attempt's fields that change during its life.

@@ -250,7 +250,7 @@ extension Transaction {
   private func follow(
     _ active: Run, with draft: RunDraft, now: Timestamp, actor: String
   ) throws(StoreError) -> SubmissionResult {
-    if let id = active.followUpID, let waiting = try run(id), waiting.state == .blocked {
+    if let id = active.followUpID, let waiting = try run(id), waiting.state == .blocked || waiting.state == .paused {
       try db.run(
         "UPDATE payloads SET body = ?, content_type = ?, content_encoding = ? WHERE run_seq = ?",
         draft.submission.payload.bytes, draft.submission.payload.contentType,

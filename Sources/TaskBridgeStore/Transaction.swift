@@ -23,6 +23,18 @@ package final class Transaction {
   private let counts: RunCounts
   /// Changes of the counters, written once at the end of the batch.
   private(set) var deltas: [RunCounts.Key: Int] = [:]
+  /// The counters of groups as of the last commit, and their changes.
+  let groups: GroupCounts
+  var groupDeltas: [GroupCounts.Key: Int] = [:]
+  /// Pauses, settings and rate limits, with the changes of this transaction.
+  package internal(set) var controls: Controls { didSet { changesControls = true } }
+  private(set) var changesControls = false
+  /// Rate limits that this transaction has used.
+  var changedBuckets: Set<ControlSubject> = []
+  /// The last release found ready runs of a task key or group whose concurrency limit is full.
+  var waitsForSlots: Bool
+  /// When the first rate limit that the last release came up against has a token again.
+  package internal(set) var nextToken: Timestamp?
   package private(set) var effects: CommitEffects = []
   /// By how many the runs that wait in the store grow with this transaction.
   private(set) var backlogDelta = 0
@@ -37,9 +49,12 @@ package final class Transaction {
   /// Runs that are changed and not written yet; see ``together(_:)``.
   var held = HeldRuns()
 
-  init(db: Connection, counts: RunCounts) {
+  init(db: Connection, memory: CommittedMemory) {
     self.db = db
-    self.counts = counts
+    counts = memory.counts
+    groups = memory.groups
+    controls = memory.controls
+    waitsForSlots = memory.waitsForSlots
   }
 
   /// States whose runs wait in the store and nowhere else.
@@ -73,6 +88,8 @@ package final class Transaction {
       if Self.backlog.contains(key.state) { backlogDelta += delta }
       try db.run(Self.addToCount, key.task, key.state, delta)
     }
+    if !groupDeltas.isEmpty { try writeGroupCounts() }
+    if !changedBuckets.isEmpty { try writeBuckets() }
   }
 
   private static let addToCount = Statement.hot(
@@ -95,7 +112,7 @@ package final class Transaction {
   package func refusable<T>(
     savepoint: Bool = true, _ body: () throws(Refusal) -> T
   ) throws(StoreError) -> Result<T, Problem> {
-    let before = (deltas, ledger)
+    let before = (deltas, groupDeltas, ledger)
     if savepoint { try db.run("SAVEPOINT refusable") }
     do throws(Refusal) {
       let value = try body()
@@ -107,7 +124,7 @@ package final class Transaction {
         guard savepoint else { return .failure(problem) }
         try db.run("ROLLBACK TO refusable")
         try db.run("RELEASE refusable")
-        (deltas, ledger) = before
+        (deltas, groupDeltas, ledger) = before
         ends = []
         return .failure(problem)
       case .store(let error): throw error

@@ -3,6 +3,7 @@ import GRDB
 import GRDBSQLite
 import Logging
 import Synchronization
+import TaskBridgeCore
 
 /// Group commit: whatever is waiting when the writer gets to it, at most ``batchMax`` operations, is run as one
 /// transaction with one fsync, and answered after the COMMIT.
@@ -21,7 +22,9 @@ final class Writer: Sendable {
   /// Touched on `queue` only, inside the pool's own exclusive access.
   private let connection: WriterConnection
   /// Touched on `queue` only.
-  private let counts: WriterCounts
+  private let memory: WriterMemory
+  /// What operators have set; as of the last commit.
+  private let committedControls: Mutex<Controls>
 
   /// Runs that wait in the store; as of the last commit.
   let backlog: Atomic<Int>
@@ -33,15 +36,16 @@ final class Writer: Sendable {
   }
 
   init(
-    pool: DatabasePool, counts: RunCounts, onCommit: @escaping @Sendable (CommitEffects) -> Void,
+    pool: DatabasePool, memory: CommittedMemory, onCommit: @escaping @Sendable (CommitEffects) -> Void,
     onFatal: @escaping @Sendable (StoreError) -> Void
   ) {
     self.pool = pool
     self.onCommit = onCommit
     self.onFatal = onFatal
     connection = WriterConnection()
-    self.counts = WriterCounts(counts)
-    backlog = Atomic(counts.total(in: Transaction.backlog))
+    self.memory = WriterMemory(memory)
+    committedControls = Mutex(memory.controls)
+    backlog = Atomic(memory.counts.total(in: Transaction.backlog))
   }
 
   /// Runs `body` in a transaction; returns once it is committed with `synchronous=FULL`.
@@ -53,6 +57,9 @@ final class Writer: Sendable {
     }
     return try result.get()
   }
+
+  /// Pauses, settings and rate limits, as of the last commit.
+  var controls: Controls { committedControls.withLock { $0 } }
 
   /// Whether nothing is being written or waits to be.
   var isIdle: Bool { pending.withLock { !$0.isScheduled } }
@@ -115,19 +122,17 @@ final class Writer: Sendable {
   }
 
   private func transact(_ batch: [any PendingOperation]) throws(StoreError) {
-    let effects: CommitEffects
-    let deltas: [RunCounts.Key: Int]
-    let backlogDelta: Int
+    let committed: CommittedChanges
     do {
-      (effects, deltas, backlogDelta) = try pool.writeWithoutTransaction { db in
+      committed = try pool.writeWithoutTransaction { db in
         let connection = try self.connection.of(db)
         try connection.run("BEGIN IMMEDIATE")
         do {
-          let transaction = Transaction(db: connection, counts: self.counts.value)
+          let transaction = Transaction(db: connection, memory: self.memory.value)
           for operation in batch { try operation.attempt(transaction) }
           try transaction.finish()
           try connection.run("COMMIT")
-          return (transaction.effects, transaction.deltas, transaction.backlogDelta)
+          return CommittedChanges(transaction)
         } catch {
           let original = error as? StoreError
           // SQLITE_FULL may already have rolled back the whole transaction.
@@ -141,10 +146,11 @@ final class Writer: Sendable {
     } catch {
       throw StoreError(.other, "store: \(error)")
     }
-    counts.value.add(deltas)
-    backlog.add(backlogDelta, ordering: .relaxed)
+    memory.value.add(committed)
+    if let controls = committed.controls { committedControls.withLock { $0 = controls } }
+    backlog.add(committed.backlogDelta, ordering: .relaxed)
     for operation in batch { operation.succeed() }
-    if !effects.isEmpty { onCommit(effects) }
+    if !committed.effects.isEmpty { onCommit(committed.effects) }
   }
 
   /// Runs `body` on the writer's connection outside any transaction, after what is queued: checkpoints, pragmas.
@@ -201,10 +207,10 @@ private final class WriterConnection: @unchecked Sendable {
 }
 
 /// `@unchecked Sendable`: only used on the writer's queue.
-private final class WriterCounts: @unchecked Sendable {
-  var value: RunCounts
+private final class WriterMemory: @unchecked Sendable {
+  var value: CommittedMemory
 
-  init(_ value: RunCounts) { self.value = value }
+  init(_ value: CommittedMemory) { self.value = value }
 }
 
 private protocol PendingOperation: Sendable {

@@ -19,7 +19,9 @@ import Testing
           .sorted { model.isBefore($0, $1, sort) }
 
         let found = try await allPages(RunQuery(filter: filter, sort: sort, limit: limit), held, in: test)
-        let count = try await test.store.read { tx throws(StoreError) in try tx.count(filter, heldTasks: held) }
+        let count = try await test.store.read { tx throws(StoreError) in
+          try tx.count(filter, held: HeldSet(tasks: held))
+        }
 
         try #require(found == expected.map(\.id), "seed \(seed), round \(round): \(filter) by \(sort.rawValue)")
         let byState = Dictionary(grouping: expected, by: \.state).mapValues(\.count)
@@ -34,7 +36,7 @@ import Testing
     var query = query
     while true {
       let wanted = query
-      let page = try await test.store.read { tx throws(StoreError) in try tx.runs(wanted, heldTasks: held) }
+      let page = try await test.store.read { tx throws(StoreError) in try tx.runs(wanted, held: HeldSet(tasks: held)) }
       ids += page.items.map(\.run.id)
       guard let next = page.nextCursor else { return ids }
       query.cursor = PageCursor(text: next, scope: query.scope)
@@ -56,7 +58,7 @@ import Testing
             .sorted { model.isBefore($0, $1, sort) }.map(\.id)
           for matching in [0, 10_000, .max] {
             let ids = try await test.store.read { [filter] tx throws(StoreError) in
-              var select = RunSelect(filter, sort: sort, heldTasks: [], matching: matching)
+              var select = RunSelect(filter, sort: sort, held: HeldSet(), matching: matching)
               let order = select.order(by: sort, after: nil)
               return try tx.db.all(
                 composed: "SELECT r.id FROM \(select.source) \(select.query.whereClause) ORDER BY \(order)",

@@ -153,7 +153,7 @@ extension TestStore {
   /// I17: the counters agree with the rows.
   func countsAgree() async throws -> Bool {
     try await store.read { tx throws(StoreError) in
-      let counted = try tx.count(RunFilter(), heldTasks: []).byState
+      let counted = try tx.count(RunFilter(), held: HeldSet()).byState
       var listed: [RunState: Int] = [:]
       for item in try tx.runs(RunQuery(limit: 1_000)).items { listed[item.run.state, default: 0] += 1 }
       return counted == listed

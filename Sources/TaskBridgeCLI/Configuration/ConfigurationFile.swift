@@ -74,8 +74,8 @@ struct ConfigurationFile {
   }
 
   private static let taskKeys = [
-    "disabled", "lease_seconds", "max_attempts", "max_lost", "payload_limit_bytes", "queue_bound", "queue_type",
-    "resource_limits", "retry", "wire",
+    "concurrency_limit", "disabled", "lease_seconds", "max_attempts", "max_lost", "order", "payload_limit_bytes",
+    "queue_bound", "queue_type", "rate_burst", "rate_per_second", "resource_limits", "retry", "wire",
   ]
 
   private mutating func readTask(_ node: Node, _ task: String) -> TaskSettings {
@@ -91,6 +91,12 @@ struct ConfigurationFile {
       note(path, keyNode)
       switch key {
       case "queue_bound": settings.queueBound = readInteger(value, path, 1...100_000)
+      case "concurrency_limit":
+        settings.concurrencyLimit = readInteger(value, path, TaskOverrides.concurrencyRange)
+      case "rate_per_second": settings.ratePerSecond = readNumber(value, path, TaskOverrides.rateRange)
+      case "rate_burst": settings.rateBurst = readInteger(value, path, TaskOverrides.burstRange)
+      case "order":
+        settings.order = readChoice(value, path, ReleaseOrder.allCases.map(\.rawValue)).flatMap(ReleaseOrder.init)
       case "lease_seconds": settings.leaseSeconds = readInteger(value, path, 1...86_400)
       case "max_attempts": settings.maxAttempts = readInteger(value, path, 1...1_000)
       case "max_lost": settings.maxLost = readInteger(value, path, 0...1_000)

@@ -1,0 +1,52 @@
+package import TaskBridgeCore
+
+/// Pausing one run (fsm §2): only what is still in the store can be held there.
+extension Transaction {
+  /// blocked, scheduled or ready → paused; a paused run stays as it is.
+  ///
+  /// - Returns: the run, or 404, 409 `dispatched`, 409 `terminal_run`.
+  package func pause(
+    _ id: RunID, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard var run = try run(id) else { return .failure(.runNotFound(id)) }
+    switch run.state {
+    case .paused: return .success(id)
+    case .blocked, .scheduled, .ready:
+      let was = RunMark(run)
+      try move(&run, from: was, through: [RunStep(.paused, reason ?? "paused")], now: now, actor: actor)
+      return .success(id)
+    case .queued, .launched, .running, .waiting, .cancelling, .adjusting, .error:
+      return .failure(
+        Problem(
+          409, "dispatched",
+          "run \(id) is \(run.state.rawValue): it has left the store and cannot be paused any more; cancel it, or pause its task key \(run.task) to hold back what follows (POST /v1/tasks/\(run.task)/pause)",
+          runID: id))
+    case .completed, .failed, .deadLettered, .dependencyFailed, .cancelled, .expired, .superseded:
+      return .failure(
+        Problem(
+          409, "terminal_run", "run \(id) already ended \(run.state.rawValue): there is nothing to pause", runID: id))
+    }
+  }
+
+  /// paused → blocked, scheduled or ready, by what it waits for now; a run that is not paused stays as it is.
+  ///
+  /// - Returns: the run, or 404, 409 `terminal_run`.
+  package func resume(
+    _ id: RunID, reason: String?, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard var run = try run(id) else { return .failure(.runNotFound(id)) }
+    if run.state.isTerminal {
+      return .failure(
+        Problem(
+          409, "terminal_run", "run \(id) already ended \(run.state.rawValue): there is nothing to resume", runID: id))
+    }
+    guard run.state == .paused else { return .success(id) }
+    let was = RunMark(run)
+    let isFollower = try isFollowing(run)
+    let isBlocked = isFollower || run.openDependencies > 0
+    let isDue = run.runAt.map { $0 <= now } ?? true
+    let target: RunState = isBlocked ? .blocked : isDue ? .ready : .scheduled
+    try move(&run, from: was, through: [RunStep(target, reason ?? "resumed")], now: now, actor: actor)
+    return .success(id)
+  }
+}
