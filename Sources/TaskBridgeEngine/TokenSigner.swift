@@ -80,7 +80,7 @@ extension Sequence<UInt8> {
   }
 }
 
-/// `dedup_key: "$payload"` means this digest of the canonical payload.
+/// `dedup_key: "$payload"` means this: the SHA-256 of the canonical payload, 64 hexadecimal digits.
 func payloadDigest(_ payload: [UInt8]) -> String {
-  "sha256:" + SHA256.hash(data: canonicalPayload(payload)).hexadecimal
+  SHA256.hash(data: canonicalPayload(payload)).hexadecimal
 }

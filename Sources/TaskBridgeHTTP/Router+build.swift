@@ -11,6 +11,8 @@ extension Router {
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
     PauseController.addRoutes(to: &router)
+    RunStateController.addRoutes(to: &router)
+    LookupController.addRoutes(to: &router)
     TasksController.addRoutes(to: &router)
     GroupsController.addRoutes(to: &router)
     StatusController.addRoutes(to: &router)

@@ -218,6 +218,15 @@ enum Schema {
     ) STRICT;
     CREATE INDEX reports_run ON reports (run_seq, id);
 
+    -- The first answer to each transition id.
+    CREATE TABLE transitions (
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      transition_id TEXT NOT NULL,
+      asked TEXT NOT NULL,
+      answer TEXT NOT NULL,
+      PRIMARY KEY (run_seq, transition_id)
+    ) STRICT, WITHOUT ROWID;
+
     -- Messages beside those of the runs: a run in `queued` is its own entry.
     CREATE TABLE outbox (
       id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -10,6 +10,8 @@ package struct VerifiedReport: Sendable {
   package var jitter: Double
   /// The token alone speaks: a heartbeat for many attempts has no room for their claims.
   package var isClaimImplied = false
+  /// Somebody who asks for a state in the worker's place, for the audit, with the reason given.
+  var asker: (actor: String, reason: String?)?
 
   package init(
     _ report: WorkerReport, dispatch: DispatchID, via: ReportChannel, receivedAt: Timestamp, jitter: Double
@@ -57,22 +59,47 @@ extension Transaction {
   package func report(
     _ verified: VerifiedReport, policies: PolicyLookup, isAnswered: Bool = true
   ) throws(StoreError) -> ReportAnswer {
-    var report = verified.report
-    guard var run = try self.run(verified.dispatch.runID) else {
+    guard let run = try self.run(verified.dispatch.runID) else {
       return ReportAnswer(
         .unknownToken, action: .stop, detail: "run \(verified.dispatch.runID) is not in this store")
     }
+    let report = verified.report
+    let judged = try judge(verified, run: run, policies: policies)
+    let decision = judged.decision
+    ledger.reports.append(
+      LedgerRows.ReportRow(
+        run: run.sequence, receivedAt: verified.receivedAt, dispatch: verified.dispatch, state: report.state,
+        code: decision.code, worker: report.worker, via: verified.via,
+        detail: report.notes.isEmpty ? nil : report.notes.joined(separator: "; ")))
+    guard isAnswered else { return ReportAnswer(decision.code, action: decision.action) }
+    return answer(
+      decision, run: judged.run, attempt: judged.attempt, report: report, receivedAt: verified.receivedAt)
+  }
+
+  /// Decides and carries out.
+  /// - Returns: the decision, with run and attempt as they are then.
+  func judge(
+    _ verified: VerifiedReport, run: Run, policies: PolicyLookup
+  ) throws(StoreError) -> (decision: Decision, run: Run, attempt: Attempt?) {
+    var run = run
+    var report = verified.report
     var attempt = try newestAttempt(of: run)
     if verified.isClaimImplied { report.claim = attempt?.claim }
     let policy = policies.resolved(for: run)
     // A child that failed before its parent was done is applied now (fsm §3 rule 7).
     var judged = run
     if report.state == .completed, run.openChildren == 0, try hasFailedChild(run) { judged.openChildren = 1 }
-    let decision = decide(
+    var decision = decide(
       report, by: verified.dispatch, on: judged, attempt: attempt, policy: policy, now: verified.receivedAt,
       jitter: verified.jitter)
     let wasClaimedAs = run.state
-    let actor = report.worker.map { "worker:\($0)" } ?? "worker"
+    var actor = report.worker.map { "worker:\($0)" } ?? "worker"
+    if let asker = verified.asker {
+      actor = asker.actor
+      if let reason = asker.reason, !decision.runSteps.isEmpty {
+        decision.runSteps[decision.runSteps.count - 1].reason = reason
+      }
+    }
     if decision.code == .applied || !decision.attemptSteps.isEmpty {
       attempt = try apply(
         decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil,
@@ -89,13 +116,7 @@ extension Transaction {
         }
       }
     }
-    ledger.reports.append(
-      LedgerRows.ReportRow(
-        run: run.sequence, receivedAt: verified.receivedAt, dispatch: verified.dispatch, state: report.state,
-        code: decision.code, worker: report.worker, via: verified.via,
-        detail: report.notes.isEmpty ? nil : report.notes.joined(separator: "; ")))
-    guard isAnswered else { return ReportAnswer(decision.code, action: decision.action) }
-    return answer(decision, run: run, attempt: attempt, report: report, receivedAt: verified.receivedAt)
+    return (decision, run, attempt)
   }
 
   private func errorToKeep(_ report: WorkerReport) -> WorkerError? {

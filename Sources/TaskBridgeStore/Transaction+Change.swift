@@ -1,0 +1,58 @@
+package import TaskBridgeCore
+
+/// Changing a run that is still in the store.
+extension Transaction {
+  /// The next release goes by the new values.
+  ///
+  /// - Returns: the run, or 404, 409 `dispatched`, 409 `terminal_run`.
+  package func change(
+    _ id: RunID, _ change: RunChange, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<RunID, Problem> {
+    guard var run = try run(id) else { return .failure(.runNotFound(id)) }
+    guard !run.state.isTerminal else {
+      return .failure(
+        Problem(
+          409, "terminal_run", "run \(id) already ended \(run.state.rawValue): replay it to give it other values",
+          runID: id))
+    }
+    guard Self.backlog.contains(run.state) else {
+      return .failure(
+        Problem(
+          409, "dispatched",
+          "run \(id) is \(run.state.rawValue): only a run that has not left the store can be changed",
+          runID: id))
+    }
+    let was = RunMark(run)
+    run.priority = change.priority ?? run.priority
+    if case .set(let expiresAt) = change.expiresAt { run.expiresAt = expiresAt }
+    try writeDescription(of: run, change)
+    if case .set(let runAt) = change.runAt { run.runAt = runAt }
+    let isDue = run.runAt.map { $0 <= now } ?? true
+    switch run.state {
+    case .ready where !isDue:
+      try move(&run, from: was, through: [RunStep(.scheduled, "run_at changed")], now: now, actor: actor)
+    case .scheduled where isDue:
+      try move(&run, from: was, through: [RunStep(.ready, "run_at changed")], now: now, actor: actor)
+    default: try write(run, was: was)
+    }
+    // The sweeps look again; a more urgent run is released before others.
+    note(.due)
+    note(.ready)
+    return .success(id)
+  }
+
+  private func writeDescription(of run: Run, _ change: RunChange) throws(StoreError) {
+    if case .set(let name) = change.name {
+      try db.run("UPDATE runs SET name = ? WHERE seq = ?", name, run.sequence)
+    }
+    if case .set(let maxAttempts) = change.maxAttempts {
+      try db.run("UPDATE runs SET max_attempts = ? WHERE seq = ?", maxAttempts, run.sequence)
+    }
+    guard let tags = change.tags else { return }
+    try db.run("UPDATE runs SET tags = ? WHERE seq = ?", StoredOptions.text(tags: tags), run.sequence)
+    try db.run("DELETE FROM tags WHERE run_seq = ?", run.sequence)
+    for (key, value) in tags {
+      try db.run("INSERT INTO tags (run_seq, key, value) VALUES (?, ?, ?)", run.sequence, key, value)
+    }
+  }
+}
