@@ -7,6 +7,8 @@ import TaskBridgeStore
 struct Releaser: Sendable {
   /// Most runs in one transaction.
   static let batchMax = 256
+  /// Most queues declared between two releases: declaring them is slow, and others wait meanwhile.
+  static let declarationsMax = 16
 
   let bridge: BridgeContext
   let publisher: OutboxPublisher
@@ -40,14 +42,14 @@ struct Releaser: Sendable {
       }
       return configuration.policy(for: task)
     }
-    let (dispatches, nextToken) = try await bridge.writing { transaction throws(StoreError) in
-      (try transaction.release(request), transaction.nextToken)
+    let (dispatches, nextToken, hasMoreKeys) = try await bridge.writing { transaction throws(StoreError) in
+      (try transaction.release(request), transaction.nextToken, transaction.hasMoreKeys)
     }
     try await publisher.send(dispatches)
-    for task in missing.tasks {
+    for task in missing.tasks.prefix(Self.declarationsMax) {
       _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation)
     }
-    if !dispatches.isEmpty || !missing.tasks.isEmpty { return 0 }
+    if !dispatches.isEmpty || !missing.tasks.isEmpty || hasMoreKeys { return 0 }
     // A rate limit goes on by itself; a millisecond more, so that the token is there.
     return nextToken.map { min(1, max(0.001, $0.seconds(since: bridge.clock.now()) + 0.001)) } ?? 1
   }

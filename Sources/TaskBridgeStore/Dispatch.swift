@@ -35,6 +35,10 @@ package struct ReleaseRequest: Sendable {
   package var runsMax: Int
   /// Most payload bytes to hand over; one run always fits.
   package var payloadBytesMax = 8 << 20
+  /// Most task keys that share one release; the others come next.
+  package var tasksMax = 64
+  /// Most task keys one release looks at.
+  package var looksMax = 1_000
   /// Settings of a task key; nil holds the key's runs back.
   package var policy: @Sendable (TaskKey) -> TaskPolicy?
 

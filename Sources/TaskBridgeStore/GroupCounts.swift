@@ -19,6 +19,8 @@ struct GroupCounts {
   private var runs: [Key: Int] = [:]
   private var totals: [Total: Int] = [:]
   private var ready: [TaskKey: Set<String>] = [:]
+  /// Runs of each task key that are in any group.
+  private var grouped: [RunCounts.Key: Int] = [:]
 
   init() {}
 
@@ -40,6 +42,8 @@ struct GroupCounts {
 
   func total(of group: String, in state: RunState) -> Int { totals[Total(group: group, state: state)] ?? 0 }
 
+  func grouped(_ task: TaskKey, in state: RunState) -> Int { grouped[RunCounts.Key(task: task, state: state)] ?? 0 }
+
   /// Groups that have ready runs of `task`.
   func readyGroups(of task: TaskKey) -> Set<String> { ready[task] ?? [] }
 
@@ -51,6 +55,9 @@ struct GroupCounts {
       let total = Total(group: key.group, state: key.state)
       let sum = (totals[total] ?? 0) + delta
       totals[total] = sum == 0 ? nil : sum
+      let place = RunCounts.Key(task: key.task, state: key.state)
+      let inTask = (grouped[place] ?? 0) + delta
+      grouped[place] = inTask == 0 ? nil : inTask
       guard key.state == .ready else { continue }
       if count > 0 {
         ready[key.task, default: []].insert(key.group)
@@ -77,6 +84,13 @@ extension Transaction {
   func slotsInUse(by group: String) -> Int {
     var sum = GroupCounts.slots.reduce(0) { $0 + groups.total(of: group, in: $1) }
     for (key, delta) in groupDeltas where key.group == group && key.state != .ready { sum += delta }
+    return sum
+  }
+
+  /// Runs of `task` in `state` that are in any group, now.
+  func groupedRuns(of task: TaskKey, in state: RunState) -> Int {
+    var sum = groups.grouped(task, in: state)
+    for (key, delta) in groupDeltas where key.task == task && key.state == state { sum += delta }
     return sum
   }
 

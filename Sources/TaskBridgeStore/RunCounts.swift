@@ -7,6 +7,7 @@ struct CommittedMemory {
   var controls = Controls()
   /// True until a release has looked.
   var waitsForSlots = true
+  var turn = ReleaseTurn()
 
   init() {}
 
@@ -22,6 +23,7 @@ struct CommittedMemory {
     counts.add(changes.deltas)
     groups.add(changes.groupDeltas)
     waitsForSlots = changes.waitsForSlots
+    turn = changes.turn
     if let changed = changes.controls { controls = changed }
   }
 }
@@ -33,6 +35,7 @@ struct CommittedChanges {
   var groupDeltas: [GroupCounts.Key: Int]
   var backlogDelta: Int
   var waitsForSlots: Bool
+  var turn: ReleaseTurn
   /// Nil when they did not change.
   var controls: Controls?
 
@@ -42,6 +45,7 @@ struct CommittedChanges {
     groupDeltas = transaction.groupDeltas
     backlogDelta = transaction.backlogDelta
     waitsForSlots = transaction.waitsForSlots
+    turn = transaction.turn
     controls = transaction.changesControls ? transaction.controls : nil
   }
 }

@@ -6,31 +6,40 @@ extension Transaction {
   /// Hands over ready runs: the attempt is made here, in the transaction that moves the run. A run in `queued` is its
   /// own outbox row: its message is published until the broker has confirmed it.
   ///
-  /// Room is shared between the task keys in slices, so that one key never starves another. Every gate is looked at in
-  /// the transaction that lets a run through, so that no interleaving lets through one too many.
+  /// What a release may hand over is shared equally between some task keys, and the next release goes on with those
+  /// after them, so that one key never starves another. Every gate is looked at in the transaction that lets a run
+  /// through, so that no interleaving lets through one too many.
   package func release(_ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
-    let now = request.now
-    waitsForSlots = false
+    // A round over many task keys may take several passes.
+    if turn.closed == 0 { waitsForSlots = false }
     nextToken = nil
-    if controls.pause(of: .bridge, at: now) != nil { return [] }
-    var queues: [ReadyQueue] = []
-    for task in tasks(with: .ready) {
-      guard let policy = request.policy(task), let queue = open(task, controls.policy(policy, for: task), now: now)
-      else { continue }
-      queues.append(queue)
-    }
+    hasMoreKeys = false
+    if controls.pause(of: .bridge, at: request.now) != nil { return [] }
+    let (queues, looked) = openQueues(request)
+    let dispatches = try handOver(queues, request)
+    closeTurn(looked: looked, released: dispatches.count)
+    return dispatches
+  }
+
+  private func handOver(_ queues: [ReadyQueue], _ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
+    let now = request.now
+    var queues = queues
     var dispatches: [Dispatch] = []
     var bytes = 0
-    var groups: [String: Int] = [:]
+    var rooms: [String: Int] = [:]
+    var isFirstRound = true
     // What a key cannot use is left to the others: those that could take more share again.
     while !queues.isEmpty {
       var hungry: [ReadyQueue] = []
       for (index, entry) in queues.enumerated() {
         let left = request.runsMax - dispatches.count
-        guard left > 0, bytes < request.payloadBytesMax else { return dispatches }
+        guard left > 0, bytes < request.payloadBytesMax else {
+          if isFirstRound, index > 0 { turn.last = queues[index - 1].task }
+          return dispatches
+        }
         var queue = entry
         let share = min(queue.room, max(1, left / (queues.count - index)))
-        let (runs, hasMore) = try mostUrgent(of: queue, limit: share, groups: &groups, now: now)
+        let runs = try mostUrgent(of: queue, limit: share, rooms: &rooms, now: now)
         for run in runs where bytes < request.payloadBytesMax {
           let dispatch = try handOver(run, policy: queue.policy, now: now)
           takeTokens(for: run, policy: queue.policy, now: now)
@@ -38,9 +47,10 @@ extension Transaction {
           bytes += dispatch.payload.bytes.count
         }
         queue.room -= runs.count
-        if hasMore, queue.room > 0 { hungry.append(queue) }
+        if runs.count == share, queue.room > 0 { hungry.append(queue) }
       }
       queues = hungry
+      isFirstRound = false
     }
     return dispatches
   }

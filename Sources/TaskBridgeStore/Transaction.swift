@@ -33,6 +33,10 @@ package final class Transaction {
   var changedBuckets: Set<ControlSubject> = []
   /// The last release found ready runs of a task key or group whose concurrency limit is full.
   var waitsForSlots: Bool
+  /// Whose turn the next release is.
+  var turn: ReleaseTurn
+  /// The last release ended before it had looked at every task key with ready runs: another one may find some at once.
+  package internal(set) var hasMoreKeys = false
   /// When the first rate limit that the last release came up against has a token again.
   package internal(set) var nextToken: Timestamp?
   package private(set) var effects: CommitEffects = []
@@ -55,6 +59,7 @@ package final class Transaction {
     groups = memory.groups
     controls = memory.controls
     waitsForSlots = memory.waitsForSlots
+    turn = memory.turn
   }
 
   /// States whose runs wait in the store and nowhere else.

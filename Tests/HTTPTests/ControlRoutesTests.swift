@@ -125,7 +125,7 @@ import Testing
     }
   }
 
-  /// T71, T73, T18.
+  /// T71, T72, T73, T18.
   @Test func groupsAreListedWithWhatTheyHold() async throws {
     try await withServer { client, _ in
       _ = try await client.submit(#"{"task":"a","payload":1,"group":"with runs"}"#)
@@ -136,7 +136,8 @@ import Testing
       let first = try await client.get("/v1/groups?limit=2").json
       let rest = try await client.get("/v1/groups?limit=2&cursor=\(first["next_cursor"]?.stringValue ?? "")").json
       let run = try await client.get("/v1/runs/\(held)").json
-      let unsupported = try await client.patch("/v1/groups/limited", #"{"weight":2}"#)
+      let changed = try await client.patch("/v1/groups/limited", #"{"weight":2,"minimum_slots":1}"#).json
+      let refused = try await client.patch("/v1/groups/limited", #"{"weight":0,"minimum_slots":-1}"#)
 
       let groups = (first["items"]?.arrayValue ?? []) + (rest["items"]?.arrayValue ?? [])
       #expect(groups.map { $0["name"]?.stringValue } == ["limited", "paused", "with runs"])
@@ -145,7 +146,10 @@ import Testing
       #expect(groups.map { $0["paused"] } == [.bool(false), .bool(true), .bool(false)])
       #expect(groups[0]["settings"]?["concurrency_limit"] == Self.number(0))
       #expect(run["held_by"] == .array([.string("group_limit"), .string("broker_down")]))
-      #expect(try unsupported.code == "not_supported")
+      #expect(changed["settings"]?["weight"] == Self.number(2))
+      #expect(changed["settings"]?["minimum_slots"] == Self.number(1))
+      #expect((refused.status, try refused.code) == (422, "invalid_field"))
+      #expect(refused.text.contains("/weight") && refused.text.contains("/minimum_slots"))
     }
   }
 
