@@ -99,6 +99,10 @@ enum ConfigurationView {
       ("rate_per_second", settings.ratePerSecond.map { JSONText.number($0) }),
       ("rate_burst", settings.rateBurst.map { String($0) }),
       ("order", settings.order?.rawValue),
+      (
+        "aging",
+        settings.aging.map { "after \($0.graceSeconds) s, one step each \($0.intervalSeconds) s, up to \($0.ceiling)" }
+      ),
       ("lease_seconds", settings.leaseSeconds.map { String($0) }),
       ("max_attempts", settings.maxAttempts.map { String($0) }),
       ("max_lost", settings.maxLost.map { String($0) }),

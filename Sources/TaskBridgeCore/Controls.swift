@@ -73,6 +73,8 @@ public struct Pause: Sendable, Equatable {
 /// memory as of the last commit.
 public struct Controls: Sendable, Equatable {
   public var pauses: [ControlSubject: Pause] = [:]
+  /// Pauses that have ended, oldest first, at most ``pastPausesMax`` of each subject: they count in no run's age.
+  public internal(set) var pastPauses: [ControlSubject: [PausedTime.Interval]] = [:]
   public var tasks: [TaskKey: TaskOverrides] = [:]
   public var groups: [String: GroupSettings] = [:]
   /// Of task keys and groups with a rate limit that have released something.

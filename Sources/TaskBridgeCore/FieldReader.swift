@@ -79,6 +79,26 @@ struct FieldReader {
     return numbers
   }
 
+  /// An object of numbers by name.
+  mutating func amounts(_ range: ClosedRange<Double>) -> [String: Double]? {
+    if value.isNull { return nil }
+    guard case .object(let object) = value else {
+      fault("\(value.kind) is not allowed; allowed: an object of numbers, or null")
+      return nil
+    }
+    var amounts: [String: Double] = [:]
+    for member in object.members {
+      guard let amount = checked(member.value, range, above: false) else {
+        fault(
+          "\(member.value.kind) is not allowed; allowed: \(words(range, above: false))",
+          at: "/" + member.key.jsonPointerEscaped)
+        return nil
+      }
+      amounts[member.key] = amount
+    }
+    return amounts
+  }
+
   mutating func flag() -> Bool? {
     if value.isNull { return nil }
     guard let flag = value.boolValue else {

@@ -59,6 +59,10 @@ public struct Run: Sendable, Equatable {
   public var supersededBy: RunID?
   /// The run's follow-up (`requeued`): a run of its own that starts when this one has ended.
   public var followUpID: RunID?
+  /// Since when its waiting counts, where that is neither its submission nor its time; see ``waitsSince``.
+  public var agesFrom: Timestamp?
+  /// Since when the run itself is paused.
+  public var pausedAt: Timestamp?
 
   public init(sequence: Int64, id: RunID, task: TaskKey, state: RunState, createdAt: Timestamp) {
     self.sequence = sequence
@@ -88,6 +92,8 @@ public struct TaskPolicy: Sendable, Equatable {
   public var rateBurst: Int?
   /// Among runs of one priority.
   public var order = ReleaseOrder.fifo
+  /// Nil: waiting makes no run more urgent.
+  public var aging: Aging?
   /// Upper limits of resource requests, by name; a name without limit is unlimited.
   public var resourceLimits: [String: Double] = [:]
 

@@ -152,6 +152,7 @@ extension TaskBridgeConfiguration {
     policy.ratePerSecond = settings?.ratePerSecond
     policy.rateBurst = settings?.rateBurst
     policy.order = settings?.order ?? .fifo
+    policy.aging = settings?.aging
     policy.resourceLimits = settings?.resourceLimits ?? [:]
     return policy
   }

@@ -36,7 +36,7 @@ package struct MessageCodec: Sendable {
       properties: AMQPProperties(
         contentType: isEnvelope ? "application/json" : dispatch.payload.contentType,
         contentEncoding: isEnvelope ? nil : dispatch.payload.contentEncoding, headers: headers, deliveryMode: 2,
-        priority: UInt8(9 - run.priority * 10 / 256), correlationID: token, replyTo: names.events,
+        priority: UInt8(9 - dispatch.effectivePriority * 10 / 256), correlationID: token, replyTo: names.events,
         messageID: dispatch.id.description, timestamp: UInt64(max(0, now.milliseconds / 1_000)),
         type: "taskbridge.run", appID: "taskbridge"),
       body: isEnvelope ? envelope(of: dispatch, token: token) : dispatch.payload.bytes)

@@ -44,8 +44,9 @@ extension TaskBridge {
 
   /// Lets `subject` go on; what else holds its runs still does.
   public func resume(_ subject: ControlSubject) async throws(Problem) -> PauseView {
-    try await answering { transaction throws(StoreError) in
-      try transaction.resume(subject)
+    let now = now()
+    return try await answering { transaction throws(StoreError) in
+      try transaction.resume(subject, now: now)
       return .success(PauseView(subject: subject, pause: nil))
     }
   }

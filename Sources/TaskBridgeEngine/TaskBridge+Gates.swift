@@ -46,9 +46,24 @@ extension TaskBridge {
     return gates(task: run.task, group: run.group, occupancy: occupancy).holds
   }
 
-  /// Task keys whose runs of one priority are released newest first.
-  var newestFirst: [TaskKey] {
-    Set(configuration.tasks.keys).union(store.controls.tasks.keys).filter { context.policy($0).order == .lifo }.sorted()
+  /// What the settings of task keys change in a list of runs by `sort`.
+  func ordering(of sort: RunSort, after cursor: PageCursor?) -> ListOrdering {
+    var ordering = ListOrdering(now: ListOrdering.time(of: cursor, sort: sort) ?? now())
+    guard sort == .release || sort == .priority else { return ordering }
+    let controls = store.controls
+    for task in Set(configuration.tasks.keys).union(controls.tasks.keys).sorted() {
+      let policy = context.policy(task)
+      if policy.order == .lifo { ordering.newestFirst.append(task) }
+      guard let aging = policy.aging else { continue }
+      func paused(_ group: String?) -> PausedTime {
+        controls.pausedTime(task: task, group: group, until: ordering.now)
+      }
+      ordering.aging.append(
+        ListOrdering.AgingTask(
+          task: task, aging: aging, paused: paused(nil),
+          groups: controls.pausedGroups.map { (name: $0, paused: paused($0)) }))
+    }
+    return ordering
   }
 
   /// Whose ready runs are held by `hold`.

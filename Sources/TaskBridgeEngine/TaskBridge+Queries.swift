@@ -26,9 +26,9 @@ extension TaskBridge {
   /// - Throws: 503 `query_too_expensive` when the filter finds its runs only by reading most of the store.
   public func runs(_ query: RunQuery) async throws(Problem) -> Page<RunView> {
     let hold = holdLookup(query.filter.heldBy)
-    let newestFirst = query.sort == .release ? newestFirst : []
+    let ordering = ordering(of: query.sort, after: query.cursor)
     let (page, occupancy) = try await reading { transaction throws(StoreError) in
-      let page = try transaction.runs(query, held: try hold(transaction), newestFirst: newestFirst)
+      let page = try transaction.runs(query, held: try hold(transaction), ordering: ordering)
       return (page, try transaction.occupancy(of: page.items.lazy.map(\.run)))
     }
     return completed(page, occupancy)
@@ -47,7 +47,13 @@ extension TaskBridge {
   /// - Parameter occupancy: of the read that found a ready run.
   func completed(_ view: RunView, _ occupancy: Occupancy?) -> RunView {
     var view = view
-    view.maxAttempts = context.policy(view.run.task).resolved(for: view.run).maxAttempts
+    let policy = context.policy(view.run.task)
+    view.maxAttempts = policy.resolved(for: view.run).maxAttempts
+    if let aging = policy.aging {
+      let now = now()
+      let paused = store.controls.pausedTime(task: view.run.task, group: view.run.group, until: now)
+      view.effectivePriority = view.run.effectivePriority(aging, paused: paused, at: now)
+    }
     view.heldBy = holds(on: view.run, occupancy)
     return view
   }

@@ -26,6 +26,8 @@ public struct TaskSettings: Sendable, Equatable {
   public var rateBurst: Int?
   /// Among runs of one priority; nil: oldest first.
   public var order: ReleaseOrder?
+  /// Nil: waiting makes no run more urgent.
+  public var aging: Aging?
   /// Seconds until a claimed attempt must report again, 1...86,400.
   public var leaseSeconds: Int?
   /// Attempts that count, 1...1,000.

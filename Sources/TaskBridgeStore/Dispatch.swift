@@ -6,12 +6,15 @@ package struct Dispatch: Sendable {
   package let payload: Payload
   package let maxAttempts: Int
   package let leaseSeconds: Int
+  /// What it was released with; 0 first.
+  package let effectivePriority: Int
 
-  package init(run: Run, payload: Payload, maxAttempts: Int, leaseSeconds: Int) {
+  package init(run: Run, payload: Payload, maxAttempts: Int, leaseSeconds: Int, effectivePriority: Int) {
     self.run = run
     self.payload = payload
     self.maxAttempts = maxAttempts
     self.leaseSeconds = leaseSeconds
+    self.effectivePriority = effectivePriority
   }
 
   package var id: DispatchID { DispatchID(runID: run.id, attempt: run.attempt, dispatch: run.dispatch) }

@@ -3,13 +3,28 @@ import TaskBridgeCore
 /// The ready runs of one task key in the order of release, merged out of those of its groups: a group that may release
 /// nothing costs nothing, however many of its runs stand in front.
 struct ReadyMerge {
+  /// What waiting changes in the order.
+  struct Waiting {
+    var aging: Aging
+    var now: Timestamp
+    /// For each place.
+    var paused: [PausedTime]
+  }
+
+  private typealias Rank = (priority: Int, releaseClass: Int, place: Int64)
+
   private let order: ReleaseOrder
+  private let waiting: Waiting?
   private(set) var sources: [ReadySource]
   /// How many runs each place (the runs without a group, then each group) may release.
   var rooms: [Int]
+  private var ranks: [Rank?] = []
+  /// Runs may stand in two sources, by which they are found from either end.
+  private var taken: Set<Int64> = []
 
-  init(order: ReleaseOrder, sources: [ReadySource], rooms: [Int]) {
+  init(order: ReleaseOrder, waiting: Waiting?, sources: [ReadySource], rooms: [Int]) {
     self.order = order
+    self.waiting = waiting
     self.sources = sources
     self.rooms = rooms
   }
@@ -22,27 +37,33 @@ struct ReadyMerge {
   mutating func take(
     _ limit: Int, from transaction: Transaction, _ task: TaskKey, now: Timestamp
   ) throws(StoreError) -> [Run] {
-    var ranks = sources.map { source in source.runs.first.map(rank) }
-    var taken: [Run] = []
-    while taken.count < limit {
+    ranks = sources.map(headRank)
+    var released: [Run] = []
+    while released.count < limit {
       var next: (index: Int, rank: Rank)?
       for index in ranks.indices {
         guard let rank = ranks[index], rooms[sources[index].place] > 0 else { continue }
         if next.map({ rank < $0.rank }) ?? true { next = (index, rank) }
       }
       guard let index = next?.index, let run = sources[index].popFirst() else { break }
-      taken.append(run)
-      rooms[sources[index].place] -= 1
+      if waiting == nil || taken.insert(run.sequence).inserted {
+        released.append(run)
+        rooms[sources[index].place] -= 1
+      }
       try sources[index].fill(from: transaction, task, now: now)
-      ranks[index] = sources[index].runs.first.map(rank)
+      ranks[index] = headRank(sources[index])
     }
-    return taken
+    return released
   }
 
-  private typealias Rank = (priority: Int, releaseClass: Int, place: Int64)
-
-  private func rank(_ run: Run) -> Rank {
-    (run.priority, run.isRetry ? 0 : 1, order == .fifo ? run.sequence : -run.sequence)
+  private func headRank(_ source: ReadySource) -> Rank? {
+    guard let run = source.runs.first else { return nil }
+    var priority = run.priority
+    if let waiting {
+      let age = run.age(at: waiting.now, paused: waiting.paused[source.place])
+      priority = waiting.aging.effective(priority, age: age)
+    }
+    return (priority, run.isRetry ? 0 : 1, order == .fifo ? run.sequence : -run.sequence)
   }
 }
 
@@ -55,31 +76,59 @@ extension Transaction {
   func mostUrgent(
     of queue: ReadyQueue, limit: Int, rooms: inout [String: Int], now: Timestamp
   ) throws(StoreError) -> [Run] {
-    let order = queue.policy.order
-    if queue.groups.isEmpty, order == .fifo { return try ready(queue.task, limit: limit, now: now) }
-    let chunk = max(1, 2 * limit / (queue.groups.count + 1))
+    let (order, aging) = (queue.policy.order, queue.policy.aging)
+    if queue.groups.isEmpty, order == .fifo, aging == nil { return try ready(queue.task, limit: limit, now: now) }
     var places: [(group: String?, room: Int)] = [(nil, .max)]
     for group in queue.groups {
       let room = rooms[group] ?? room(of: group, now: now)
       rooms[group] = room
       if room > 0 { places.append((group, room)) }
     }
-    var sources: [ReadySource] = []
-    for (place, (group, room)) in places.enumerated() {
-      let chunk = min(limit, chunk, room)
-      if order == .fifo {
-        sources.append(ReadySource(place: place, group: group, chunk: chunk))
-      } else if let level = try readyLevel(after: .none, of: queue.task, group: group) {
-        sources.append(ReadySource(place: place, group: group, level: level, chunk: chunk))
-      }
+    let groups = places.map(\.group)
+    let waiting = aging.map { aging in
+      ReadyMerge.Waiting(
+        aging: aging, now: now,
+        paused: groups.map { controls.pausedTime(task: queue.task, group: $0, until: now) })
     }
-    var merge = ReadyMerge(order: order, sources: sources, rooms: places.map(\.room))
+    var merge = ReadyMerge(
+      order: order, waiting: waiting, sources: try sources(of: queue, places, limit: limit),
+      rooms: places.map(\.room))
     try merge.fill(from: self, queue.task, now: now)
     let isShared = queue.groups.contains { controls.groups[$0]?.shares ?? false }
-    if isShared { share(limit, of: queue, between: places.map(\.group), in: &merge) }
+    if isShared { share(limit, of: queue, between: groups, in: &merge) }
     let runs = try merge.take(limit, from: self, queue.task, now: now)
     for run in runs { if let group = run.group, let room = rooms[group], room < .max { rooms[group] = room - 1 } }
-    if isShared { countTurns(runs, of: queue, between: places.map(\.group)) }
+    if isShared { countTurns(runs, of: queue, between: groups) }
     return runs
+  }
+
+  /// Where the runs of `queue` come from. With aging each priority is a source of its own: inside one the order stays,
+  /// so that the first of each are all that has to be compared. Newest first, the oldest may be the most urgent all the
+  /// same: the priority is then read from both ends.
+  private func sources(
+    of queue: ReadyQueue, _ places: [(group: String?, room: Int)], limit: Int
+  ) throws(StoreError) -> [ReadySource] {
+    let order = queue.policy.order
+    var sources: [ReadySource] = []
+    for (place, (group, room)) in places.enumerated() {
+      let chunk = min(limit, room, max(1, 2 * limit / places.count))
+      guard order == .lifo || queue.policy.aging != nil else {
+        sources.append(ReadySource(place: place, group: group, order: order, walks: false, chunk: chunk))
+        continue
+      }
+      var level = try readyLevel(after: .none, of: queue.task, group: group)
+      while let next = level {
+        let walks = queue.policy.aging == nil
+        sources.append(
+          ReadySource(place: place, group: group, level: next, order: order, walks: walks, chunk: walks ? chunk : 2))
+        if walks { break }
+        if order == .lifo {
+          sources.append(
+            ReadySource(place: place, group: group, level: next, order: .fifo, walks: false, chunk: 1))
+        }
+        level = try readyLevel(after: next, of: queue.task, group: group)
+      }
+    }
+    return sources
   }
 }

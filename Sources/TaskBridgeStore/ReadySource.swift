@@ -1,6 +1,6 @@
 import TaskBridgeCore
 
-/// Ready runs that come out of the index in the order of release: those of one group of a task key, or of one level of
+/// Ready runs that come out of the index in the order of release: those of one group of a task key, or of one priority of
 /// it. Read in growing chunks, so that what is not released is hardly read.
 struct ReadySource {
   /// One priority, retries or new runs.
@@ -17,6 +17,9 @@ struct ReadySource {
   let group: String?
   /// Nil: all levels, oldest first.
   private(set) var level: Level?
+  private let order: ReleaseOrder
+  /// Goes on with the next level when one is used up.
+  private let walks: Bool
   private(set) var runs: ArraySlice<Run> = []
   /// More runs may stand in the store than were read.
   private(set) var isCut = true
@@ -24,12 +27,14 @@ struct ReadySource {
   private var chunk: Int
 
   /// - Parameters:
-  ///   - level: where runs of one priority are not released oldest first: the source then goes from level to level.
+  ///   - level: where to begin, or the only one; needed unless all runs come oldest first.
   ///   - chunk: how many runs to read at first.
-  init(place: Int, group: String?, level: Level? = nil, chunk: Int) {
+  init(place: Int, group: String?, level: Level? = nil, order: ReleaseOrder, walks: Bool, chunk: Int) {
     self.place = place
     self.group = group
     self.level = level
+    self.order = order
+    self.walks = walks
     self.chunk = chunk
   }
 
@@ -38,15 +43,15 @@ struct ReadySource {
   /// Reads on when nothing is left of what was read.
   mutating func fill(from transaction: Transaction, _ task: TaskKey, now: Timestamp) throws(StoreError) {
     while runs.isEmpty, isCut {
-      let read = try transaction.ready(task, self, limit: chunk, offset: offset, now: now)
+      let read = try transaction.ready(task, group, level, order, limit: chunk, offset: offset, now: now)
       runs = read[...]
       offset += read.count
       if read.count < chunk {
-        level = try level.flatMap { level throws(StoreError) in
-          try transaction.readyLevel(after: level, of: task, group: group)
-        }
+        let next: Level? =
+          if walks, let level { try transaction.readyLevel(after: level, of: task, group: group) } else { nil }
+        isCut = next != nil
+        level = next
         offset = 0
-        isCut = level != nil
       }
       chunk *= 2
     }
@@ -63,14 +68,16 @@ extension Transaction {
   }
 
   fileprivate func ready(
-    _ task: TaskKey, _ source: ReadySource, limit: Int, offset: Int, now: Timestamp
+    _ task: TaskKey, _ group: String?, _ level: ReadySource.Level?, _ order: ReleaseOrder, limit: Int, offset: Int,
+    now: Timestamp
   ) throws(StoreError) -> [Run] {
-    guard let level = source.level else {
-      return try db.all(Self.oldestOfGroup, task, source.group, now, limit, offset) { row throws(StoreError) in
+    guard let level else {
+      return try db.all(Self.oldestOfGroup, task, group, now, limit, offset) { row throws(StoreError) in
         try Run(row: row)
       }
     }
-    return try db.all(Self.newestOfLevel, task, source.group, level.priority, level.releaseClass, now, limit, offset) {
+    let statement = order == .fifo ? Self.oldestOfLevel : Self.newestOfLevel
+    return try db.all(statement, task, group, level.priority, level.releaseClass, now, limit, offset) {
       row throws(StoreError) in try Run(row: row)
     }
   }
@@ -95,6 +102,12 @@ extension Transaction {
     SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
       AND r.group_name IS ? AND (r.expires_at IS NULL OR r.expires_at > ?)
       ORDER BY r.priority, r.release_class, r.seq LIMIT ? OFFSET ?
+    """)
+  private static let oldestOfLevel = Statement.hot(
+    """
+    SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?
+      AND r.group_name IS ? AND r.priority = ? AND r.release_class = ? AND (r.expires_at IS NULL OR r.expires_at > ?)
+      ORDER BY r.seq LIMIT ? OFFSET ?
     """)
   private static let newestOfLevel = Statement.hot(
     """

@@ -8,10 +8,11 @@ extension Run {
     r.idempotency_key, r.group_name, r.name, r.workflow_id, r.template, r.array_name, r.array_index, r.parent, \
     r.fail_fast, r.on_dependency_failure, r.open_dependencies, r.open_children, r.max_attempts, r.max_lost, \
     r.lease_seconds, r.timeout_seconds, r.ttl_seconds, r.ttl_from, r.retry, r.resources, r.resource_scales, \
-    r.fallback_tasks, r.traceparent, r.tracestate, r.replays, r.superseded_by, r.follow_up
+    r.fallback_tasks, r.traceparent, r.tracestate, r.replays, r.superseded_by, r.follow_up, \
+    r.ages_from, r.paused_at
     """
   /// How many columns ``columns`` names: further ones of a query start here.
-  static let columnCount: Int32 = 45
+  static let columnCount: Int32 = 47
 
   init(row: Row) throws(StoreError) {
     self.init(
@@ -57,6 +58,8 @@ extension Run {
     replays = row.int(42)
     supersededBy = try row.optionalRunID(43)
     followUpID = try row.optionalRunID(44)
+    agesFrom = row.optionalTime(45)
+    pausedAt = row.optionalTime(46)
   }
 }
 

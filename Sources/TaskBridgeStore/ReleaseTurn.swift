@@ -54,10 +54,7 @@ extension Transaction {
   func share(_ limit: Int, of queue: ReadyQueue, between groups: [String?], in merge: inout ReadyMerge) {
     var waiting = Array(repeating: 0, count: groups.count)
     for source in merge.sources {
-      if source.isCut {
-        waiting[source.place] = max(waiting[source.place], runs(of: groups[source.place], queue.task, in: .ready))
-      }
-      waiting[source.place] = max(waiting[source.place], source.runs.count)
+      waiting[source.place] += source.isCut ? runs(of: groups[source.place], queue.task, in: .ready) : source.runs.count
     }
     let (turns, least) = turns(of: queue.task, groups)
     let states: [RunState] = queue.isLimited ? GroupCounts.slots : [.queued, .launched]
@@ -66,7 +63,8 @@ extension Transaction {
       return GroupShare(
         weight: settings?.weight ?? 1, minimumSlots: settings?.minimumSlots ?? 0,
         used: states.reduce(0) { $0 + runs(of: groups[index], queue.task, in: $1) },
-        wanted: min(merge.rooms[index], waiting[index]), turns: turns[groups[index] ?? ""] ?? least)
+        wanted: min(merge.rooms[index], waiting[index], runs(of: groups[index], queue.task, in: .ready)),
+        turns: turns[groups[index] ?? ""] ?? least)
     }
     shares.share(limit)
     merge.rooms = shares.map(\.granted)

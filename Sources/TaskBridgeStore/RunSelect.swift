@@ -192,9 +192,9 @@ struct RunSelect {
   /// Adds the condition of the cursor.
   /// - Returns: the ORDER BY of `sort`.
   /// - Parameters:
-  ///   - cursor: the parts ``RunSort/position(of:newestFirst:)`` made; others are ignored.
-  ///   - newestFirst: task keys whose runs of one priority are released newest first.
-  mutating func order(by sort: RunSort, after cursor: PageCursor?, newestFirst: [TaskKey] = []) -> String {
+  ///   - cursor: the parts ``RunSort/position(of:ordering:)`` made; others are ignored.
+  ///   - ordering: what the settings of task keys change in the order of release.
+  mutating func order(by sort: RunSort, after cursor: PageCursor?, ordering: ListOrdering) -> String {
     let parts = cursor?.parts ?? []
     switch sort {
     case .idAscending: return orderBySequence(parts, descending: false)
@@ -206,22 +206,27 @@ struct RunSelect {
       return order(byNullable: "r.name", parts, descending: sort == .nameDescending)
     case .finishedAtDescending: return order(byNullable: "r.finished_at", parts, descending: true)
     case .priority:
-      if parts.count == 2 {
-        query.require("(r.priority, \(sequence)) > (?, ?)", all: parts.compactMap(\.bindable))
+      let priority = ordering.priority
+      if parts.count == 3 {
+        query.require(
+          "(\(priority.sql), \(sequence)) > (?, ?)",
+          all: priority.values + parts.prefix(2).compactMap(\.bindable))
       }
-      return "r.priority, \(sequence)"
+      orderValues = priority.values
+      return "\(priority.sql), \(sequence)"
     case .release:
+      let (priority, newestFirst) = (ordering.priority, ordering.newestFirst)
       let age =
         newestFirst.isEmpty
         ? sequence
         : "CASE WHEN r.task IN \(ComposedQuery.places(newestFirst.count)) THEN -\(sequence) ELSE \(sequence) END"
-      if parts.count == 3 {
+      orderValues = priority.values + newestFirst
+      if parts.count == 4 {
         query.require(
-          "(r.priority, r.release_class, \(age)) > (?, ?, ?)",
-          all: (newestFirst as [any Bindable]) + parts.compactMap(\.bindable))
+          "(\(priority.sql), r.release_class, \(age)) > (?, ?, ?)",
+          all: orderValues + parts.prefix(3).compactMap(\.bindable))
       }
-      orderValues = newestFirst
-      return "r.priority, r.release_class, \(age)"
+      return "\(priority.sql), r.release_class, \(age)"
     }
   }
 
@@ -277,19 +282,20 @@ extension PageCursor.Part {
 
 extension RunSort {
   /// Where `run` stands in this order.
-  func position(of run: Run, newestFirst: [TaskKey] = []) -> PageCursor {
+  func position(of run: Run, ordering: ListOrdering) -> PageCursor {
     let sequence = PageCursor.Part.integer(run.sequence)
+    let now = PageCursor.Part.integer(ordering.now.milliseconds)
     func time(_ value: Timestamp?) -> PageCursor.Part { value.map { .integer($0.milliseconds) } ?? .null }
     return switch self {
     case .idAscending, .idDescending: PageCursor([sequence])
     case .runAtAscending, .runAtDescending: PageCursor([time(run.runAt), sequence])
     case .nameAscending, .nameDescending: PageCursor([run.name.map { .text($0) } ?? .null, sequence])
     case .finishedAtDescending: PageCursor([time(run.finishedAt), sequence])
-    case .priority: PageCursor([.integer(Int64(run.priority)), sequence])
+    case .priority: PageCursor([.integer(Int64(ordering.priority(of: run))), sequence, now])
     case .release:
       PageCursor([
-        .integer(Int64(run.priority)), .integer(run.isRetry ? 0 : 1),
-        newestFirst.contains(run.task) ? .integer(-run.sequence) : sequence,
+        .integer(Int64(ordering.priority(of: run))), .integer(run.isRetry ? 0 : 1),
+        ordering.newestFirst.contains(run.task) ? .integer(-run.sequence) : sequence, now,
       ])
     }
   }

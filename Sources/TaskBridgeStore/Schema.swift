@@ -109,7 +109,9 @@ enum Schema {
       depends_on TEXT,
       replays INTEGER NOT NULL DEFAULT 0,
       superseded_by BLOB,
-      follow_up BLOB
+      follow_up BLOB,
+      ages_from INTEGER,
+      paused_at INTEGER
     ) STRICT;
 
     -- By the task key of the submission: a fallback may have moved the run to another one.
@@ -311,6 +313,15 @@ enum Schema {
       reason TEXT,
       actor TEXT NOT NULL,
       PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Pauses that have ended: they count in no run's age.
+    CREATE TABLE past_pauses (
+      kind TEXT NOT NULL CHECK (kind = 'bridge' OR kind = 'domain' OR kind = 'task' OR kind = 'group'),
+      name TEXT NOT NULL,
+      since INTEGER NOT NULL,
+      ended INTEGER NOT NULL CHECK (ended > since),
+      PRIMARY KEY (kind, name, since)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE settings (

@@ -6,17 +6,17 @@ extension ReadTransaction {
   ///
   /// - Parameters:
   ///   - held: whose ready runs are held by `query.filter.heldBy`; the store alone cannot know them.
-  ///   - newestFirst: task keys whose runs of one priority are released newest first.
+  ///   - ordering: what the settings of task keys change in the order of release.
   /// - Throws: `StoreError` `.tooExpensive` when finding them takes more work than a read may do.
   package func runs(
-    _ query: RunQuery, held: HeldSet = HeldSet(), newestFirst: [TaskKey] = []
+    _ query: RunQuery, held: HeldSet = HeldSet(), ordering: ListOrdering = ListOrdering(now: .earliest)
   ) throws(StoreError) -> Page<RunView> {
-    guard let (sql, values) = try statement(of: query, held: held, newestFirst: newestFirst) else {
+    guard let (sql, values) = try statement(of: query, held: held, ordering: ordering) else {
       return Page(items: [], nextCursor: nil)
     }
     let rows = try db.all(composed: sql, values) { row throws(StoreError) in try Connection.runView(row: row) }
     func cursor(_ view: RunView) -> String {
-      query.sort.position(of: view.run, newestFirst: newestFirst).text(scope: query.scope)
+      query.sort.position(of: view.run, ordering: ordering).text(scope: query.scope)
     }
     var page = Page(rows, limit: query.limit, cursor: cursor)
     if query.includesPayload { try addPayloads(to: &page, cursor: cursor) }
@@ -56,12 +56,12 @@ extension ReadTransaction {
 
   /// The SQL of a page, one row more than asked for; nil when nothing can match.
   func statement(
-    of query: RunQuery, held: HeldSet = HeldSet(), newestFirst: [TaskKey] = []
+    of query: RunQuery, held: HeldSet = HeldSet(), ordering: ListOrdering = ListOrdering(now: .earliest)
   ) throws(StoreError) -> (sql: String, values: [any Bindable])? {
     var select = RunSelect(
       query.filter, sort: query.sort, held: held, matching: try matching(query.filter))
     if select.isImpossible { return nil }
-    let order = select.order(by: query.sort, after: query.cursor, newestFirst: newestFirst)
+    let order = select.order(by: query.sort, after: query.cursor, ordering: ordering)
     let sql = """
       SELECT \(Connection.runViewColumns) FROM \(select.source) \(Connection.runViewJoin) \(select.query.whereClause) \
       ORDER BY \(order) LIMIT ?

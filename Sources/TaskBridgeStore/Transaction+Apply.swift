@@ -39,6 +39,7 @@ extension Transaction {
     if let report { try keepFields(of: report, run: run) }
     if let error { try keep(error, run: run, attempt: attempt?.number) }
     guard !decision.runSteps.isEmpty else { return newest }
+    try keepAge(of: &run, for: decision)
     prepare(&run, for: decision, now: now)
     try place(&run, decision, candidates: candidates)
     try move(&run, from: was, through: decision.runSteps, now: now, actor: actor)
@@ -63,6 +64,13 @@ extension Transaction {
     if claims { attempt.claim = report.claim ?? attempt.claim }
     attempt.worker = report.worker ?? attempt.worker
     attempt.node = report.node ?? attempt.node
+  }
+
+  /// A retry keeps its age, whatever its new time is.
+  private func keepAge(of run: inout Run, for decision: Decision) throws(StoreError) {
+    guard decision.nextRunAt != nil, run.agesFrom == nil else { return }
+    run.agesFrom = run.waitsSince
+    try db.run("UPDATE runs SET ages_from = ? WHERE seq = ?", run.agesFrom, run.sequence)
   }
 
   private func prepare(_ run: inout Run, for decision: Decision, now: Timestamp) {

@@ -7,7 +7,9 @@ extension Transaction {
   package func pause(
     _ subject: ControlSubject, until: Timestamp?, reason: String?, now: Timestamp, actor: String
   ) throws(StoreError) {
-    let since = controls.pause(of: subject, at: now)?.since ?? now
+    let held = controls.pause(of: subject, at: now)
+    if held == nil { try rememberPause(of: subject, now: now) }
+    let since = held?.since ?? now
     controls.pauses[subject] = Pause(since: since, until: until, reason: reason, actor: actor)
     try db.run(
       """
@@ -20,8 +22,10 @@ extension Transaction {
   }
 
   /// Lets `subject` go on; nothing happens when it is not paused.
-  package func resume(_ subject: ControlSubject) throws(StoreError) {
-    guard controls.pauses.removeValue(forKey: subject) != nil else { return }
+  package func resume(_ subject: ControlSubject, now: Timestamp) throws(StoreError) {
+    guard controls.pauses[subject] != nil else { return }
+    try rememberPause(of: subject, now: now)
+    controls.pauses[subject] = nil
     try db.run("DELETE FROM pauses WHERE kind = ? AND name = ?", subject.kind, subject.name)
     note(.ready)
   }
@@ -29,7 +33,25 @@ extension Transaction {
   /// Takes away the pauses whose time has come.
   package func endPauses(now: Timestamp) throws(StoreError) {
     guard let next = controls.nextEnd, next <= now else { return }
-    for (subject, pause) in controls.pauses where !pause.holds(at: now) { try resume(subject) }
+    for (subject, pause) in controls.pauses where !pause.holds(at: now) { try resume(subject, now: now) }
+  }
+
+  /// Keeps for how long the pause that ends held.
+  private func rememberPause(of subject: ControlSubject, now: Timestamp) throws(StoreError) {
+    guard let pause = controls.pauses[subject] else { return }
+    let interval = PausedTime.Interval(start: pause.since, end: min(pause.until ?? now, now))
+    guard let (removed, kept) = controls.remember(interval, of: subject) else { return }
+    for old in removed {
+      try db.run(
+        "DELETE FROM past_pauses WHERE kind = ? AND name = ? AND since = ?", subject.kind, subject.name, old.start)
+    }
+    for new in removed.isEmpty ? [kept] : [kept, interval] {
+      try db.run(
+        """
+        INSERT INTO past_pauses (kind, name, since, ended) VALUES (?1, ?2, ?3, ?4)
+          ON CONFLICT (kind, name, since) DO UPDATE SET ended = max(ended, ?4)
+        """, subject.kind, subject.name, new.start, new.end)
+    }
   }
 
   /// Replaces what was set for `task` while the bridge runs.
@@ -99,6 +121,11 @@ extension Controls {
       )
     }
     for (subject, pause) in paused { pauses[subject] = pause }
+    let past = try db.all("SELECT kind, name, since, ended FROM past_pauses ORDER BY since") {
+      row throws(StoreError) in
+      (try Self.subject(row), PausedTime.Interval(start: row.time(2), end: row.time(3)))
+    }
+    for (subject, interval) in past { _ = remember(interval, of: subject) }
     let bodies = try db.all("SELECT kind, name, body FROM settings") { row throws(StoreError) in
       (try Self.subject(row), row.text(2))
     }

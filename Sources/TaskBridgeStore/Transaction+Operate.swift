@@ -51,6 +51,7 @@ extension Transaction {
     run.queuedAt = nil
     run.launchedAt = nil
     run.startedAt = nil
+    run.agesFrom = max(now, run.runAt ?? now)
     run.expiresAt = run.ttlSeconds.flatMap { run.ttlFrom == .submission ? now.adding(seconds: $0) : nil }
     // Prerequisites that have ended are looked at no more: the replay was asked for in spite of them.
     try db.run(
@@ -64,8 +65,8 @@ extension Transaction {
         WHERE d.dependent = ? AND d.satisfied = 0 AND p.finished_at IS NULL
       """, run.sequence)
     try db.run(
-      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ? WHERE seq = ?",
-      run.replays, open, options.maxAttempts, now, run.sequence)
+      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ?, ages_from = ?, paused_at = NULL WHERE seq = ?",
+      run.replays, open, options.maxAttempts, now, run.agesFrom, run.sequence)
     run.openDependencies = open
     let isDue = run.runAt.map { $0 <= now } ?? true
     let target: RunState = open > 0 && run.state != .completed ? .blocked : isDue ? .ready : .scheduled

@@ -49,4 +49,17 @@ extension Transaction {
     try move(&run, from: was, through: [RunStep(target, reason ?? "resumed")], now: now, actor: actor)
     return .success(id)
   }
+
+  /// Into or out of `paused`: the time spent there adds nothing to the run's age; what was paused besides it counts once.
+  func markPause(of run: inout Run, _ isPaused: Bool, now: Timestamp) throws(StoreError) {
+    if let pausedAt = run.pausedAt {
+      let since = max(pausedAt, run.waitsSince)
+      let paused = controls.pausedTime(task: run.task, group: run.group, until: now)
+      let own = now.milliseconds - since.milliseconds - paused.milliseconds(from: since, to: now)
+      if own > 0 { run.agesFrom = paused.advance(run.waitsSince, by: own) }
+    }
+    run.pausedAt = isPaused ? now : nil
+    try db.run(
+      "UPDATE runs SET paused_at = ?, ages_from = ? WHERE seq = ?", run.pausedAt, run.agesFrom, run.sequence)
+  }
 }

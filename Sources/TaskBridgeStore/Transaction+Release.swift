@@ -91,8 +91,16 @@ extension Transaction {
 
   /// - Parameter policy: resolved for `run`.
   private func dispatch(of run: Run, policy: TaskPolicy) throws(StoreError) -> Dispatch {
-    Dispatch(
-      run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts, leaseSeconds: policy.leaseSeconds)
+    let effectivePriority =
+      policy.aging == nil
+      ? run.priority
+      : run.effectivePriority(
+        policy.aging,
+        paused: controls.pausedTime(task: run.task, group: run.group, until: run.queuedAt ?? run.createdAt),
+        at: run.queuedAt ?? run.createdAt)
+    return Dispatch(
+      run: run, payload: try payload(of: run), maxAttempts: policy.maxAttempts, leaseSeconds: policy.leaseSeconds,
+      effectivePriority: effectivePriority)
   }
 
   func payload(of run: Run) throws(StoreError) -> Payload {

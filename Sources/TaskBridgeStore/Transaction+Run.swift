@@ -43,6 +43,9 @@ extension Transaction {
       audit(run, from: previous, to: step.state, reason: step.reason, now: now, actor: actor)
       previous = step.state
     }
+    if (was.state == .paused) != (previous == .paused) {
+      try markPause(of: &run, previous == .paused, now: now)
+    }
     run.state = previous
     if run.state.isTerminal && !was.state.isTerminal { run.finishedAt = now }
     if !run.state.isTerminal && was.state.isTerminal { run.finishedAt = nil }

@@ -92,7 +92,7 @@ import Testing
     run.attempt = 1
     run.dispatch = 2
     change(&run)
-    return Dispatch(run: run, payload: payload, maxAttempts: 4, leaseSeconds: 60)
+    return Dispatch(run: run, payload: payload, maxAttempts: 4, leaseSeconds: 60, effectivePriority: run.priority)
   }
 
   @Test func aRawMessageCarriesThePayloadUntouched() {

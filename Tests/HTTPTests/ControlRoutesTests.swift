@@ -88,7 +88,8 @@ import Testing
       let unknown = try await client.get("/v1/tasks/new.key")
       let changed = try await client.patch(
         "/v1/tasks/new.key",
-        #"{"concurrency_limit":5,"queue_bound":7,"order":"lifo","rate_per_second":2.5,"max_attempts":9}"#)
+        #"{"concurrency_limit":5,"queue_bound":7,"order":"lifo","rate_per_second":2.5,"max_attempts":9,"resource_limits":{"memory_mb":64}}"#
+      )
       let shown = try await client.get("/v1/tasks/new.key").json
       let id = try await client.submit(#"{"task":"new.key","payload":1}"#)
       let run = try await client.get("/v1/runs/\(id)").json
@@ -100,6 +101,7 @@ import Testing
       #expect(shown["settings"]?["concurrency_limit"] == Self.number(5))
       #expect(shown["settings"]?["rate_burst"] == Self.number(3))
       #expect(shown["settings"]?["lease_seconds"] == Self.number(60))
+      #expect(shown["settings"]?["resource_limits"]?["memory_mb"] == Self.number(64))
       #expect(run["max_attempts"] == Self.number(9))
       #expect(back["settings"]?["queue_bound"] == Self.number(1_000))
       #expect(back["settings"]?["order"] == .string("fifo"))
@@ -110,7 +112,13 @@ import Testing
   @Test(arguments: [
     (#"{"queue_bound":0}"#, "invalid_field", "pause"), (#"{"order":"random"}"#, "invalid_field", "fifo, lifo"),
     (#"{"concurrency_limit":-1}"#, "invalid_field", "0"), (#"{"rate_per_second":0}"#, "invalid_field", "0.001"),
-    (#"{"rate_burst":0}"#, "invalid_field", "1"), (#"{"aging":{}}"#, "not_supported", "aging"),
+    (#"{"rate_burst":0}"#, "invalid_field", "1"), (#"{"aging":{"ceiling":256}}"#, "invalid_field", "/aging/ceiling"),
+    (#"{"aging":{"grace":1}}"#, "unknown_field", "grace_seconds"),
+    (#"{"aging":5}"#, "invalid_field", "interval_seconds"),
+    (#"{"resource_limits":{"a/b":-1}}"#, "invalid_field", "/resource_limits/a~1b"),
+    (#"{"wire":"envelope"}"#, "configuration_only", "configuration file"),
+    (#"{"queue_type":"classic"}"#, "configuration_only", "delete the queue"),
+    (#"{"redact":["$.a"]}"#, "not_supported", "redact"),
     (#"{"concurency_limit":1}"#, "unknown_field", "concurrency_limit"),
   ])
   func wrongSettingsAreRefusedAndNothingIsChanged(body: String, code: String, word: String) async throws {
@@ -122,6 +130,24 @@ import Testing
       #expect((reply.status, try reply.code) == (422, code))
       #expect(reply.text.contains(word), "\(reply.text)")
       #expect(try await client.get("/v1/tasks/a").json["settings"] == good)
+    }
+  }
+
+  /// T60: aging is set, shown in the settings and as the effective priority, and taken back; off by default.
+  @Test func agingIsSetAndShown() async throws {
+    try await withServer { client, _ in
+      let id = try await client.submit(#"{"task":"a","payload":1,"priority":192}"#)
+      let off = try await client.get("/v1/tasks/a").json["settings"]
+      let set = try await client.patch("/v1/tasks/a", #"{"aging":{"grace_seconds":0,"ceiling":10}}"#).json["settings"]
+      let fresh = try await client.get("/v1/runs/\(id)").json
+      _ = try await client.patch("/v1/tasks/a", #"{"aging":null}"#)
+
+      #expect(off?["aging"] == .null)
+      #expect(set?["aging"]?["grace_seconds"] == Self.number(0))
+      #expect(set?["aging"]?["interval_seconds"] == Self.number(60))
+      #expect(set?["aging"]?["ceiling"] == Self.number(10))
+      #expect((fresh["priority"], fresh["effective_priority"]) == (Self.number(192), Self.number(192)))
+      #expect(try await client.get("/v1/tasks/a").json["settings"]?["aging"] == .null)
     }
   }
 

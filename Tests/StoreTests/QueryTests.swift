@@ -59,7 +59,7 @@ import Testing
           for matching in [0, 10_000, .max] {
             let ids = try await test.store.read { [filter] tx throws(StoreError) in
               var select = RunSelect(filter, sort: sort, held: HeldSet(), matching: matching)
-              let order = select.order(by: sort, after: nil)
+              let order = select.order(by: sort, after: nil, ordering: ListOrdering(now: TestStore.start))
               return try tx.db.all(
                 composed: "SELECT r.id FROM \(select.source) \(select.query.whereClause) ORDER BY \(order)",
                 select.query.values

@@ -24,8 +24,8 @@ extension TestStore {
     }
   }
 
-  func resume(_ subject: ControlSubject) async throws {
-    try await store.write { tx throws(StoreError) in try tx.resume(subject) }
+  func resume(_ subject: ControlSubject, now: Timestamp = start) async throws {
+    try await store.write { tx throws(StoreError) in try tx.resume(subject, now: now) }
   }
 
   func set(_ task: String, _ change: @escaping @Sendable (inout TaskOverrides) -> Void) async throws {

@@ -74,7 +74,8 @@ struct ConfigurationFile {
   }
 
   private static let taskKeys = [
-    "concurrency_limit", "disabled", "lease_seconds", "max_attempts", "max_lost", "order", "payload_limit_bytes",
+    "aging", "concurrency_limit", "disabled", "lease_seconds", "max_attempts", "max_lost", "order",
+    "payload_limit_bytes",
     "queue_bound", "queue_type", "rate_burst", "rate_per_second", "resource_limits", "retry", "wire",
   ]
 
@@ -97,6 +98,7 @@ struct ConfigurationFile {
       case "rate_burst": settings.rateBurst = readInteger(value, path, TaskOverrides.burstRange)
       case "order":
         settings.order = readChoice(value, path, ReleaseOrder.allCases.map(\.rawValue)).flatMap(ReleaseOrder.init)
+      case "aging": settings.aging = readAging(value, path)
       case "lease_seconds": settings.leaseSeconds = readInteger(value, path, 1...86_400)
       case "max_attempts": settings.maxAttempts = readInteger(value, path, 1...1_000)
       case "max_lost": settings.maxLost = readInteger(value, path, 0...1_000)
@@ -143,6 +145,28 @@ struct ConfigurationFile {
       }
     }
     return policy
+  }
+
+  private mutating func readAging(_ node: Node, _ path: String) -> Aging? {
+    if isNull(node) { return nil }
+    var aging = Aging()
+    guard let mapping = node.mapping else {
+      refuse(node, "\(path): expected a mapping with \(Aging.names.joined(separator: ", "))")
+      return nil
+    }
+    for (keyNode, value) in mapping {
+      let key = keyNode.scalar?.string ?? ""
+      let name = "\(path).\(key)"
+      switch key {
+      case "grace_seconds":
+        aging.graceSeconds = readInteger(value, name, Aging.graceRange) ?? aging.graceSeconds
+      case "interval_seconds":
+        aging.intervalSeconds = readInteger(value, name, Aging.intervalRange) ?? aging.intervalSeconds
+      case "ceiling": aging.ceiling = readInteger(value, name, Aging.ceilingRange) ?? aging.ceiling
+      default: refuse(keyNode, "\(path): " + UnknownKey.text(key, among: Aging.names))
+      }
+    }
+    return aging
   }
 
   private mutating func readDelays(_ node: Node, _ path: String) -> [Double]? {
