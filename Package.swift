@@ -101,6 +101,13 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
+      name: "SimulationTests",
+      dependencies: [
+        "TaskBridgeStore", "TaskBridgeCore", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+    .testTarget(
       name: "AMQPClientTests",
       dependencies: ["AMQPClient", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),

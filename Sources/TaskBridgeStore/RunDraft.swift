@@ -10,6 +10,7 @@ struct RunDraft {
   var parent: Int64?
   /// The parent, its parent and so on.
   var ancestors: [RunID] = []
+  var openPrerequisites: [Int64] { prerequisites.filter { !$0.isSatisfied }.map(\.sequence) }
   /// It waits for the run whose dedup key it will take over.
   var followsAnother = false
 

@@ -31,16 +31,21 @@ extension Transaction {
       var run = try self.run(sequence: sequence)
       // A child may have been ended by its parent's expiry a moment ago.
       guard !run.state.isTerminal, let expiry = run.expiresAt else { continue }
-      let was = RunMark(run)
-      if var attempt = try newestAttempt(of: run), attempt.state.isUnclaimed {
-        try leaveStale(run, attempt.state)
-        attempt.state = .fatal
-        attempt.finishedAt = now
-        try save(attempt, of: run)
-      }
-      try move(&run, from: was, through: [RunStep(.expired, "not claimed by \(expiry)")], now: now, actor: "bridge")
+      try expire(&run, reason: "not claimed by \(expiry)", now: now, actor: "bridge")
     }
     return late.count
+  }
+
+  /// Ends a run that nobody has claimed, and its attempt with it; a message of it in the broker is stale.
+  func expire(_ run: inout Run, reason: String, now: Timestamp, actor: String) throws(StoreError) {
+    let was = RunMark(run)
+    if var attempt = try newestAttempt(of: run), attempt.state.isUnclaimed {
+      try leaveStale(run, attempt.state)
+      attempt.state = .fatal
+      attempt.finishedAt = now
+      try save(attempt, of: run)
+    }
+    try move(&run, from: was, through: [RunStep(.expired, reason)], now: now, actor: actor)
   }
 
   /// Overdue attempts: running → triaging → lost, stopping → fatal.

@@ -16,7 +16,7 @@ extension Transaction {
 
   // MARK: Dependencies (fsm §3 rule 6)
 
-  private func openDependents(of run: Run) throws(StoreError) -> [Int64] {
+  func openDependents(of run: Run) throws(StoreError) -> [Int64] {
     // A superseded run hands its dependents to its heir.
     if run.state == .superseded, run.supersededBy != nil { return [] }
     return try db.all(Self.openDependents, run.sequence) { row throws(StoreError) in row.int64(0) }
@@ -146,9 +146,9 @@ extension Transaction {
       var child = try self.run(sequence: sequence)
       guard !child.state.isTerminal else { continue }
       let reason = "parent \(run.id) ended \(run.state.rawValue)"
-      if run.state == .expired, !child.state.isDispatched, child.state != .waiting {
-        let was = RunMark(child)
-        try move(&child, from: was, through: [RunStep(.expired, reason)], now: now, actor: actor)
+      // What a worker holds or has done is cancelled instead.
+      if run.state == .expired, child.state != .running, child.state != .waiting {
+        try expire(&child, reason: reason, now: now, actor: actor)
       } else {
         try cancel(&child, reason: reason, now: now, actor: actor)
       }

@@ -69,7 +69,9 @@ extension Transaction {
       run.replays, open, options.maxAttempts, now, run.agesFrom, run.sequence)
     run.openDependencies = open
     let isDue = run.runAt.map { $0 <= now } ?? true
-    let target: RunState = open > 0 && run.state != .completed ? .blocked : isDue ? .ready : .scheduled
+    // A follow-up still waits for the run it follows, which holds their dedup key.
+    let isFollower = try isFollowing(run)
+    let target: RunState = (open > 0 || isFollower) && run.state != .completed ? .blocked : isDue ? .ready : .scheduled
     try db.run("UPDATE outcomes SET result = NULL, progress = NULL WHERE run_seq = ?", run.sequence)
     try move(&run, from: was, through: [RunStep(target, options.reason ?? "replayed")], now: now, actor: actor)
     if let parentID = run.parentID {
@@ -126,6 +128,8 @@ extension Transaction {
       options.withDependents = true
       options.reason = "prerequisite \(run.id) was replayed"
       let dependent = try self.run(sequence: sequence)
+      // Another dependent may have brought it back a moment ago.
+      guard dependent.state == .dependencyFailed else { continue }
       if case .failure(let problem) = try replay(dependent.id, options: options, now: now, actor: actor) {
         // Its dedup key is busy: it stays as it is and its own history says why.
         try audit(dependent, note: problem.detail)

@@ -109,7 +109,11 @@ extension Transaction {
       if startsToWait || isStopped {
         try apart { () throws(StoreError) in
           if startsToWait { try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge") }
-          if isStopped { try cancelChildren(of: run, reason: nil, now: verified.receivedAt, actor: actor) }
+          if isStopped {
+            try cancelChildren(of: run, reason: nil, now: verified.receivedAt, actor: actor)
+            // With no child left to end, nobody else would end the parent.
+            try settleWaiting(run.id, now: verified.receivedAt, actor: "bridge")
+          }
           // Its family may have ended it.
           run = try self.run(sequence: run.sequence)
           attempt = try newestAttempt(of: run)

@@ -159,18 +159,18 @@ extension Transaction {
     }
     var ancestor: Run? = parent
     while let run = ancestor {
-      guard !draft.dependsOn.contains(run.id), draft.ancestors.count < Self.generationsMax else {
+      guard draft.ancestors.count < Self.generationsMax else {
         throw .problem(
           Problem(
-            422, "dependency_cycle",
-            "run \(run.id) waits for its children (at most \(Self.generationsMax) generations): a child cannot wait for it",
-            errors: [Fault(pointer: "\(pointer)/depends_on", detail: "\(run.id) is an ancestor")], runID: run.id))
+            422, "dependency_cycle", "run \(id) has \(Self.generationsMax) generations above it, which is the most",
+            errors: [Fault(pointer: "\(pointer)/parent_id", detail: "too many generations")], runID: id))
       }
       draft.ancestors.append(run.id)
       ancestor = try run.parentID.flatMap { parentID throws(Refusal) in
         try refusing { () throws(StoreError) in try self.run(parentID) }
       }
     }
+    try refuseCircle(draft.openPrerequisites, reaching: [parent.sequence], "run \(id) waits for its children", pointer)
     draft.run.parentID = id
     draft.run.priority = min(draft.run.priority, parent.priority)
     if let expiry = parent.expiresAt { draft.run.expiresAt = min(draft.run.expiresAt ?? expiry, expiry) }
@@ -224,13 +224,7 @@ extension Transaction {
       if active.state == .ready { note(.ready) }
       return SubmissionResult(.upgraded, runID: active.id)
     case .follow:
-      if draft.ancestors.contains(active.id) {
-        throw .problem(
-          Problem(
-            409, "dependency_cycle",
-            "run \(active.id) holds the dedup key and waits for its children: a child that follows it would never start",
-            runID: active.id))
-      }
+      try refuseFollowing(active, draft)
       try checkArray(draft, replacing: nil)
       return try refusing { () throws(StoreError) in try follow(active, with: draft, now: now, actor: actor) }
     case .supersede:
@@ -240,6 +234,10 @@ extension Transaction {
             422, "dependency_cycle", "run \(active.id) would be superseded by a run that waits for it",
             runID: active.id))
       }
+      let dependents = try refusing { () throws(StoreError) in try openDependents(of: active) }
+      try refuseCircle(
+        draft.openPrerequisites, reaching: dependents, "the dependents of run \(active.id) will wait for the new run",
+        "")
       try checkArray(draft, replacing: active.id)
       try supersede(active, by: draft, now: now, actor: actor)
       return SubmissionResult(.superseded, runID: draft.run.id, replacedID: active.id)
@@ -277,6 +275,13 @@ extension Transaction {
       try end(old, supersededBy: draft.run.id, now: now, actor: actor)
     }
     try refreshPrerequisites(of: &draft)
+    // The parent may have ended with the old run's family.
+    if let id = draft.run.parentID, let parent = try refusing({ () throws(StoreError) in try run(id) }),
+      parent.state.isTerminal || parent.state == .cancelling
+    {
+      throw .problem(
+        Problem(409, "parent_ended", "run \(id) ends with run \(old.id), which the new run supersedes", runID: id))
+    }
     try refusing { () throws(StoreError) in
       try insert(draft, now: now, actor: actor)
       try db.run(

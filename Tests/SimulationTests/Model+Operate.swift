@@ -1,0 +1,81 @@
+import TaskBridgeCore
+
+/// What people ask for. Each returns nil, or the code of the refusal.
+extension Model {
+  struct ReplayOptions: Equatable, Sendable {
+    var force = false
+    var priority: Int?
+    var afterSeconds: Int?
+    var maxAttempts: Int?
+    var withDependents = false
+  }
+
+  mutating func pause(_ run: Place) -> String? {
+    switch runs[run].state {
+    case .paused: return nil
+    case .blocked, .scheduled, .ready:
+      move(run, .paused)
+      return nil
+    case .queued, .launched, .running, .waiting, .cancelling, .adjusting, .error: return "dispatched"
+    case .completed, .failed, .deadLettered, .dependencyFailed, .cancelled, .expired, .superseded:
+      return "terminal_run"
+    }
+  }
+
+  mutating func resume(_ run: Place) -> String? {
+    if runs[run].isEnded { return "terminal_run" }
+    guard runs[run].state == .paused else { return nil }
+    let isBlocked = runs[run].openPrerequisites > 0 || isFollowing(run)
+    move(run, isBlocked ? .blocked : isDue(run) ? .ready : .scheduled)
+    return nil
+  }
+
+  mutating func replay(_ run: Place, _ options: ReplayOptions) -> String? {
+    guard runs[run].isEnded else { return "active" }
+    if runs[run].state == .superseded { return "superseded" }
+    if runs[run].state == .completed, !options.force { return "completed_needs_force" }
+    let isBusy = runs.contains {
+      $0.dedupKey != nil && $0.dedupKey == runs[run].dedupKey && $0.request.task == runs[run].request.task
+        && !$0.isEnded
+    }
+    if isBusy { return "dedup_busy" }
+    let request = runs[run].request
+    runs[run].failures = 0
+    runs[run].losses = 0
+    runs[run].replays += 1
+    runs[run].isRetry = false
+    runs[run].priority = options.priority ?? runs[run].priority
+    runs[run].maxAttempts = options.maxAttempts ?? runs[run].maxAttempts
+    runs[run].runAt = options.afterSeconds.map { now + Int64($0) * 1_000 }
+    runs[run].launchedAt = nil
+    runs[run].hasStarted = false
+    runs[run].seriesAt = now
+    runs[run].expiresAt = request.ttlFromFirstAttempt ? nil : request.ttlSeconds.map { now + Int64($0) * 1_000 }
+    // Asked for in spite of the prerequisites that have ended.
+    for index in runs[run].prerequisites.indices where runs[runs[run].prerequisites[index].run].isEnded {
+      runs[run].prerequisites[index].isSatisfied = true
+    }
+    if let parent = request.parent { runs[parent].openChildren += 1 }
+    let isBlocked = runs[run].openPrerequisites > 0 || isFollowing(run)
+    move(run, isBlocked ? .blocked : isDue(run) ? .ready : .scheduled)
+    resolve(run, "replayed")
+    guard options.withDependents else { return nil }
+    for dependent in runs.indices
+    where runs[dependent].state == .dependencyFailed
+      && runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false))
+    {
+      _ = replay(dependent, ReplayOptions(withDependents: true))
+    }
+    return nil
+  }
+
+  mutating func discard(_ run: Place) -> String? {
+    guard let letter = runs[run].deadLetter, letter.resolution == nil else { return "not_a_dead_letter" }
+    resolve(run, "discarded")
+    return nil
+  }
+
+  private mutating func resolve(_ run: Place, _ resolution: String) {
+    if runs[run].deadLetter?.resolution == nil { runs[run].deadLetter?.resolution = resolution }
+  }
+}

@@ -1,0 +1,249 @@
+import TaskBridgeCore
+
+/// One step of a history. It holds every choice it makes, the runs it means as numbers that are reduced to what there is
+/// when it is played: so each part of a history is a history.
+indirect enum Operation: Sendable {
+  case submit(SubmissionPick)
+  case batch([SubmissionPick])
+  case advance(milliseconds: Int64)
+  /// To the moment something is due, or just before it.
+  case advanceToDue(offset: Int64)
+  case tick
+  case release(max: Int)
+  case confirm(UInt32)
+  case confirmAll
+  case report(ReportPick)
+  /// Confirms and reports that one write applies.
+  case burst([ReportPick])
+  case unroutable(UInt32)
+  case returned(UInt32, DeadLetterReason?)
+  case takeBack(UInt32)
+  case takeBackLaunched(UInt32)
+  case giveUpOrphans(UInt32)
+  case publishNotices
+  case cancel(UInt32)
+  case pauseRun(UInt32)
+  case resumeRun(UInt32)
+  case replay(UInt32, Model.ReplayOptions)
+  case discard(UInt32)
+  case pause(UInt32, seconds: Int?)
+  case resume(UInt32)
+  case setTask(UInt32, Gates.Settings)
+  case setGroup(UInt32, Gates.Settings)
+  case loseBroker
+  case reconnect
+  case crash
+  /// Everything is done but the commit fails.
+  case aborted(Operation)
+}
+
+struct SubmissionPick: Sendable {
+  var request: Request
+  /// Runs there are, or with `fromBatch` earlier and later items.
+  var dependsOn: [UInt32] = []
+  var dependsOnItems: [Int] = []
+  var parent: UInt32?
+}
+
+struct ReportPick: Sendable {
+  enum Target: Sendable { case open, any, foreignRun, notIssued }
+  enum Holder: Sendable { case right, implied, other, none }
+
+  var target: Target
+  var token: UInt32
+  var holder: Holder
+  var words: ReportWords
+}
+
+/// Makes a history from its seed: which kinds of operations it has and how often is a matter of the seed too.
+struct HistoryGenerator {
+  private var random: SeededRandom
+  private let weights: [(kind: Kind, weight: Int)]
+  private let total: Int
+  static let tasks = ["a.x", "a.y", "b"]
+  static let groups = ["g", "h"]
+
+  enum Kind: CaseIterable {
+    case submit, plain, family, batch, time, tick, release, confirm, report, worker, burst, broker, notices, cancel
+    case pauseRun, replay, discard, control, settings, outage, crash, aborted
+
+    var weight: Int {
+      switch self {
+      case .worker: 24
+      case .release: 12
+      case .submit, .plain, .confirm, .time: 9
+      case .family, .tick, .report: 7
+      case .cancel, .broker, .replay: 5
+      case .burst, .pauseRun, .control, .settings: 4
+      case .batch, .notices, .outage, .aborted: 2
+      case .crash, .discard: 1
+      }
+    }
+  }
+
+  /// - Parameter kinds: what this history may have; a part of it is left out by chance.
+  init(seed: UInt64, kinds: [Kind] = Kind.allCases) {
+    random = SeededRandom(seed: seed)
+    var weights: [(Kind, Int)] = []
+    for kind in kinds {
+      let isNeeded = [.submit, .release, .worker, .time, .tick, .confirm].contains(kind)
+      let factor = isNeeded ? 4 : random.one(of: [0, 2, 4, 4, 4, 12])
+      if factor > 0 { weights.append((kind, kind.weight * factor)) }
+    }
+    self.weights = weights
+    total = weights.reduce(0) { $0 + $1.1 }
+  }
+
+  mutating func history() -> [Operation] {
+    let length = random.one(of: [20, 40, 60, 90])
+    return (0..<length).map { _ in operation() }
+  }
+
+  private mutating func operation() -> Operation {
+    var place = random.below(total)
+    for (kind, weight) in weights {
+      if place < weight { return operation(kind) }
+      place -= weight
+    }
+    return .tick
+  }
+
+  private mutating func operation(_ kind: Kind) -> Operation {
+    switch kind {
+    case .submit: return .submit(submission())
+    case .plain:
+      var request = Request()
+      request.task = random.one(of: Self.tasks)
+      request.payload = random.below(3)
+      return .submit(SubmissionPick(request: request))
+    case .family:
+      var pick = submission()
+      if random.once(in: 2) { pick.parent = random.pick() } else { pick.dependsOn.append(random.pick()) }
+      return .submit(pick)
+    case .batch:
+      let count = 2 + random.below(3)
+      return .batch(
+        (0..<count).map { _ in
+          var pick = submission()
+          pick.request.dependsOn = []
+          if random.once(in: 2) { pick.dependsOnItems = [random.below(count)] }
+          return pick
+        })
+    case .time:
+      if random.once(in: 3) {
+        return .advance(milliseconds: random.one(of: [1, 250, 1_000, 5_000, 31_000, 61_000, 600_000]))
+      }
+      return .advanceToDue(offset: random.one(of: [-1, 0, 0, 0, 1, 500]))
+    case .tick: return .tick
+    case .release: return .release(max: random.one(of: [1, 2, 3, 100, 100, 100, 100]))
+    case .confirm: return random.once(in: 3) ? .confirm(random.pick()) : .confirmAll
+    case .report: return .report(report(isHonest: false))
+    case .worker: return .report(report(isHonest: true))
+    case .burst:
+      return .burst((0..<(1 + random.below(5))).map { _ in report(isHonest: true) })
+    case .broker:
+      switch random.below(5) {
+      case 0: return .unroutable(random.pick())
+      case 1: return .returned(random.pick(), random.one(of: [nil, nil, .deliveryLimit, .lost]))
+      case 2: return .takeBack(random.pick())
+      case 3: return .takeBackLaunched(random.pick())
+      default: return .giveUpOrphans(random.pick())
+      }
+    case .notices: return .publishNotices
+    case .cancel: return .cancel(random.pick())
+    case .pauseRun: return random.once(in: 2) ? .pauseRun(random.pick()) : .resumeRun(random.pick())
+    case .replay:
+      var options = Model.ReplayOptions()
+      options.force = random.once(in: 3)
+      options.withDependents = random.once(in: 2)
+      if random.once(in: 4) { options.priority = random.one(of: [0, 128, 255]) }
+      if random.once(in: 4) { options.afterSeconds = random.one(of: [0, 5, 60]) }
+      if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
+      return .replay(random.pick(), options)
+    case .discard: return .discard(random.pick())
+    case .control:
+      return random.once(in: 2)
+        ? .pause(random.pick(), seconds: random.one(of: [nil, 1, 30, 100])) : .resume(random.pick())
+    case .settings:
+      let settings = settings()
+      return random.once(in: 2) ? .setTask(random.pick(), settings) : .setGroup(random.pick(), settings)
+    case .outage: return random.once(in: 2) ? .loseBroker : .reconnect
+    case .crash: return .crash
+    case .aborted:
+      while true {
+        let kind = random.one(
+          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay] as [Kind])
+        return .aborted(operation(kind))
+      }
+    }
+  }
+
+  private mutating func settings() -> Gates.Settings {
+    var settings = Gates.Settings()
+    if random.once(in: 3) { settings.queueBound = random.one(of: [1, 2, 3]) }
+    if random.once(in: 3) { settings.limit = random.one(of: [0, 1, 2, 3]) }
+    if random.once(in: 3) {
+      settings.halfRate = random.one(of: [1, 2, 4])
+      if random.once(in: 2) { settings.burst = random.one(of: [1, 2, 3]) }
+    }
+    settings.isLIFO = random.once(in: 3)
+    if random.once(in: 4) { settings.leaseSeconds = random.one(of: [10, 120]) }
+    return settings
+  }
+
+  private mutating func submission() -> SubmissionPick {
+    var request = Request()
+    request.task = random.one(of: Self.tasks)
+    request.payload = random.below(3)
+    if random.once(in: 3) { request.group = random.one(of: Self.groups) }
+    if random.once(in: 3) { request.priority = random.one(of: [0, 10, 128, 200, 255]) }
+    if random.once(in: 5) { request.delaySeconds = random.one(of: [0, 1, 10, 100]) }
+    switch random.below(12) {
+    case 0, 1: request.ttlSeconds = random.one(of: [1, 10, 60])
+    case 2:
+      request.ttlSeconds = random.one(of: [1, 10, 60])
+      request.ttlFromFirstAttempt = true
+    case 3: request.expiresAfterSeconds = random.one(of: [1, 10, 60])
+    default: break
+    }
+    if random.once(in: 3) {
+      request.dedupKey = random.one(of: ["k", "l"])
+      request.onDuplicate = random.one(of: [.skip, .skip, .supersede, .supersede, .reject])
+    }
+    if random.once(in: 10) { request.idempotencyKey = random.one(of: ["i", "j"]) }
+    request.onDependencyFailure = random.one(of: [.cancel, .fail, .ignore])
+    request.failFast = random.once(in: 2)
+    if random.once(in: 3) { request.maxAttempts = random.one(of: [1, 1, 2]) }
+    if random.once(in: 3) { request.maxLost = random.one(of: [0, 1, 2]) }
+    if random.once(in: 4) { request.leaseSeconds = random.one(of: [5, 30]) }
+    if random.once(in: 6) { request.timeoutSeconds = random.one(of: [3, 20]) }
+    if random.once(in: 3) { request.retrySeconds = random.one(of: [0, 2, 30]) }
+    var pick = SubmissionPick(request: request)
+    if random.once(in: 5) { pick.dependsOn = (0..<(1 + random.below(2))).map { _ in random.pick() } }
+    if random.once(in: 6) { pick.parent = random.pick() }
+    if random.once(in: 40) { pick.request.dependsOn = [.unknown] }
+    if random.once(in: 60) { pick.request.hasUnknownParent = true }
+    return pick
+  }
+
+  /// - Parameter isHonest: from a worker that has a run and speaks for it.
+  private mutating func report(isHonest: Bool) -> ReportPick {
+    var words = ReportWords(
+      state: random.one(
+        of: [
+          .running, .running, .heartbeat, .progress, .completed, .completed, .completed, .failed, .failed,
+          .resourceError, .snoozed, .cancelled,
+        ]))
+    words.worker = random.one(of: [nil, "w1", "w1", "w2"])
+    if random.once(in: 4) { words.claim = random.one(of: ["c1", "c2"]) }
+    if random.once(in: 4) { words.nextReportSeconds = random.one(of: [1, 10, 100]) }
+    if random.once(in: 4) { words.isRetryable = false }
+    if random.once(in: 4) { words.retryAfterSeconds = random.one(of: [0, 3, 400]) }
+    let target: ReportPick.Target =
+      isHonest ? .open : random.one(of: [.open, .any, .any, .any, .any, .foreignRun, .notIssued])
+    let holder: ReportPick.Holder =
+      isHonest
+      ? random.one(of: [.right, .right, .right, .implied]) : random.one(of: [.right, .other, .none, .implied])
+    return ReportPick(target: target, token: random.pick(), holder: holder, words: words)
+  }
+}

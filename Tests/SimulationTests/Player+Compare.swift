@@ -1,0 +1,96 @@
+import TaskBridgeCore
+import TaskBridgeStore
+
+/// The store against the model, and to rest at the end.
+extension Player {
+  func compare(endsNoLease: Bool) async throws {
+    let rows = try image.rows(RunImage.sql) { RunImage($0) }
+    try expect(rows.count, model.runs.count, "number of runs")
+    for (place, row) in rows.enumerated() {
+      let expected = RunImage(model.runs[place], in: model)
+      if row != expected { throw Difference(text: "run \(place): \(row.difference(from: expected))") }
+    }
+    let edges = try image.rows("SELECT dependent, prerequisite, satisfied FROM dependencies ORDER BY 1, 2") {
+      [$0.int(0) ?? 0, $0.int(1) ?? 0, $0.int(2) ?? 0]
+    }
+    var expected: [[Int64]] = []
+    for (place, run) in model.runs.enumerated() {
+      for edge in run.prerequisites.sorted(by: { $0.run < $1.run }) {
+        expected.append([Int64(place + 1), Int64(edge.run + 1), edge.isSatisfied ? 1 : 0])
+      }
+    }
+    try expect(edges, expected, "dependencies")
+    let notices = try image.rows("SELECT kind = 'dead', run_seq FROM outbox ORDER BY id") {
+      Model.Notice(isDeadLetter: $0.int(0) == 1, run: Int($0.int(1) ?? 0) - 1)
+    }
+    try expect(notices, model.notices, "outbox")
+    let waiting: Set<RunState> = [.blocked, .scheduled, .ready, .paused]
+    try expect(store.backlog, model.runs.count { waiting.contains($0.state) }, "backlog")
+    try auditor.check(image, reports: model.runs.reduce(0) { $0 + $1.reports }, endsNoLease: endsNoLease)
+  }
+
+  func compareControls() throws {
+    let found = store.controls.pauses.mapValues { $0.until?.milliseconds }
+    try expect(found, model.gates.pauses, "pauses")
+    for (subject, bucket) in model.gates.buckets {
+      let parts = (store.controls.buckets[subject]?.tokens ?? -1) * Double(Gates.token)
+      try expect(Int64(parts.rounded()), bucket.parts, "tokens of \(subject)")
+    }
+  }
+
+  // MARK: To rest
+
+  /// Rounds after which what is not at rest never will be.
+  static let roundsMax = 60
+
+  /// Faults stop: every gate is opened, and honest workers do what there is to do.
+  func driveToRest() async throws {
+    if keepsLog { log.append("to rest") }
+    isAborting = false
+    try await reconnect()
+    for pick in Self.subjects.indices { try await resume(UInt32(pick)) }
+    for task in HistoryGenerator.tasks { try await set(task: task, Gates.Settings()) }
+    for group in HistoryGenerator.groups { try await set(group: group, Gates.Settings()) }
+    for _ in 0..<Self.roundsMax where model.runs.contains(where: { !$0.isEnded }) {
+      for run in model.runs.indices where model.runs[run].state == .paused {
+        let (id, now) = (model.runs[run].id, now)
+        _ = try await write { tx throws(StoreError) in try tx.resume(id, reason: nil, now: now, actor: "test") }
+        _ = model.resume(run)
+      }
+      try await tick()
+      try await release(max: 1_000)
+      try await confirm(inFlight)
+      try await compare(endsNoLease: false)
+      let open = model.runs.indices.filter {
+        model.runs[$0].attempts.last.map { $0.isOpen && $0.state != .queued } ?? false
+      }
+      let words = ReportWords(state: .completed)
+      try await report(
+        open.indices.map { ReportPick(target: .open, token: UInt32($0), holder: .right, words: words) }, together: true)
+      advance(to: model.nextDue ?? 0)
+      try await compare(endsNoLease: false)
+    }
+    try await publishNotices()
+    try await compare(endsNoLease: false)
+    let resolved = model.runs.indices.filter { model.runs[$0].deadLetter.map { $0.resolution != nil } ?? true }
+    try Auditor.checkRest(image, mirrored: mirrored.subtracting(resolved.map { Int64($0 + 1) }))
+    try await checkCounts()
+    reached.moves.formUnion(model.moves)
+  }
+
+  /// I17: what the store tells is what is in its rows.
+  func checkCounts() async throws {
+    let now = now
+    let (snapshot, counted) = try await store.read { tx throws(StoreError) in
+      (try tx.snapshot(domain: nil, now: now), try tx.count(RunFilter()).byState)
+    }
+    let expected = Dictionary(grouping: model.runs, by: \.state).mapValues(\.count)
+    try expect(counted.filter { $0.value > 0 }, expected, "I17: count")
+    let lines = snapshot.tasks.reduce(into: [:] as [RunState: Int]) { $0.merge($1.counts, uniquingKeysWith: +) }
+    try expect(lines.filter { $0.value > 0 }, expected, "I17: snapshot")
+    try expect(
+      snapshot.tasks.reduce(0) { $0 + $1.dead },
+      model.runs.count { $0.deadLetter.map { $0.resolution == nil } ?? false }, "I17: dead letters")
+    try expect(snapshot.outboxPending, 0, "I17: outbox")
+  }
+}

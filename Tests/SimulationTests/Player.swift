@@ -1,0 +1,195 @@
+import Foundation
+import Logging
+import TaskBridgeCore
+
+@testable import TaskBridgeStore
+
+/// Plays a history on a store of its own and on the model, and compares them after each operation.
+final class Player {
+  /// The store and the model disagree, or an invariant is broken.
+  struct Difference: Error { let text: String }
+
+  let folder: String
+  var generation = 0
+  var store: Store
+  var image: StoreImage
+  var auditor = Auditor()
+  var model = Model()
+  /// Every dispatch that was ever handed over.
+  var tokens: [Token] = []
+  /// Published, and the broker has said nothing yet.
+  var inFlight: [Dispatch] = []
+  var mirrored: Set<Int64> = []
+  var submissions: UInt64 = 0
+  var isAborting = false
+  let keepsLog: Bool
+  /// What was played, in words.
+  var log: [String] = []
+  var reached = Reached()
+
+  /// What histories came by.
+  struct Reached {
+    var operations = 0
+    var crashes = 0
+    var aborted = 0
+    var moves: Set<Model.Move> = []
+    var codes: Set<VerdictCode> = []
+    var refusals: Set<String> = []
+
+    mutating func add(_ other: Reached) {
+      operations += other.operations
+      crashes += other.crashes
+      aborted += other.aborted
+      moves.formUnion(other.moves)
+      codes.formUnion(other.codes)
+      refusals.formUnion(other.refusals)
+    }
+  }
+
+  static let quiet = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
+
+  /// - Parameters:
+  ///   - folder: does not exist yet.
+  ///   - template: an empty store's file.
+  ///   - keepsLog: costs more than the play.
+  init(folder: String, template: String, keepsLog: Bool) async throws {
+    self.keepsLog = keepsLog
+    self.folder = folder
+    let path = folder + "/0"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try FileManager.default.copyItem(atPath: template, toPath: path + "/taskbridge.db")
+    store = try await Self.open(path)
+    image = try StoreImage(path: path + "/taskbridge.db")
+  }
+
+  /// Makes an empty store in `folder`.
+  ///
+  /// - Returns: the path of its file.
+  static func template(in folder: String) async throws -> String {
+    let store = try Store.open(directory: folder, randomBytes: Array(repeating: 7, count: 48), logger: quiet)
+    await store.close()
+    return folder + "/taskbridge.db"
+  }
+
+  /// Without fsync: what is tested here is what was written, not whether the disk has it.
+  static func open(_ path: String) async throws -> Store {
+    let store = try Store.open(directory: path, randomBytes: Array(repeating: 7, count: 48), logger: quiet)
+    _ = try await store.writer.exclusively { db throws(StoreError) in try db.run("PRAGMA synchronous = OFF") }
+    return store
+  }
+
+  func close() async throws {
+    image.close()
+    await store.close()
+    try FileManager.default.removeItem(atPath: folder)
+  }
+
+  // MARK: Playing
+
+  /// - Throws: ``Difference`` and ``Auditor/Violation``.
+  func play(_ operation: Operation) async throws {
+    reached.operations += 1
+    let endsNoLease = model.isBrokerAway
+    try await perform(operation)
+    try await compare(endsNoLease: endsNoLease)
+    reached.moves.formUnion(model.moves)
+  }
+
+  func perform(_ operation: Operation) async throws {
+    switch operation {
+    case .submit(let pick): try await submit(pick)
+    case .batch(let picks): try await submit(batch: picks)
+    case .advance(let milliseconds): advance(to: model.now + milliseconds)
+    case .advanceToDue(let offset): if let due = model.nextDue { advance(to: due + offset) }
+    case .tick: try await tick()
+    case .release(let max): try await release(max: max)
+    case .confirm(let pick): try await confirm(one(of: inFlight, pick).map { [$0] } ?? [])
+    case .confirmAll: try await confirm(inFlight)
+    case .report(let pick): try await report([pick], together: false)
+    case .burst(let picks): try await report(picks, together: true)
+    case .unroutable(let pick): try await unroutable(pick)
+    case .returned(let pick, let reason): try await returned(pick, reason)
+    case .takeBack(let pick): try await takeBack(pick)
+    case .takeBackLaunched(let pick): try await takeBackLaunched(pick)
+    case .giveUpOrphans(let pick): try await giveUpOrphans(pick)
+    case .publishNotices: try await publishNotices()
+    case .cancel(let pick): try await operate(pick, .cancel)
+    case .pauseRun(let pick): try await operate(pick, .pause)
+    case .resumeRun(let pick): try await operate(pick, .resume)
+    case .discard(let pick): try await operate(pick, .discard)
+    case .replay(let pick, let options): try await replay(pick, options)
+    case .pause(let pick, let seconds): try await pause(pick, seconds: seconds)
+    case .resume(let pick): try await resume(pick)
+    case .setTask(let pick, let settings): try await set(task: one(of: HistoryGenerator.tasks, pick) ?? "", settings)
+    case .setGroup(let pick, let settings): try await set(group: one(of: HistoryGenerator.groups, pick) ?? "", settings)
+    case .loseBroker: loseBroker()
+    case .reconnect: try await reconnect()
+    case .crash: try await crash()
+    case .aborted(let inner):
+      isAborting = true
+      reached.aborted += 1
+      try await perform(inner)
+      isAborting = false
+    }
+  }
+
+  func note(_ text: @autoclosure () -> String) {
+    guard keepsLog else { return }
+    log.append("\(model.now - 1_800_000_000_000) ms: \(isAborting ? "aborted: " : "")\(text())")
+  }
+
+  func one<T>(of choices: [T], _ pick: UInt32) -> T? {
+    choices.isEmpty ? nil : choices[Int(pick) % choices.count]
+  }
+
+  /// Three of four times a run that has not ended.
+  func run(_ pick: UInt32) -> Model.Place? {
+    let active = model.runs.indices.filter { !model.runs[$0].isEnded }
+    return active.isEmpty || pick & 3 == 0 ? one(of: Array(model.runs.indices), pick >> 2) : one(of: active, pick >> 2)
+  }
+
+  var now: Timestamp { Timestamp(milliseconds: model.now) }
+
+  /// - Returns: nil when the commit was made to fail.
+  func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws(StoreError) -> T) async throws -> T? {
+    guard isAborting else { return try await store.write(body) }
+    do throws(StoreError) {
+      _ = try await store.write { tx throws(StoreError) -> T in
+        _ = try body(tx)
+        throw StoreError(.other, "commit refused by the test")
+      }
+    } catch {
+      guard error.message == "commit refused by the test" else { throw error }
+    }
+    return nil
+  }
+
+  func expect<T: Equatable>(_ found: T, _ expected: T, _ what: @autoclosure () -> String) throws {
+    if found != expected { throw Difference(text: "\(what()): the store says \(found), expected \(expected)") }
+  }
+
+  var policies: PolicyLookup {
+    let controls = store.controls
+    return PolicyLookup { controls.policy(TaskPolicy(), for: $0) }
+  }
+
+  /// The files as they are now, without a word to the one that has them open.
+  func crash() async throws {
+    note("crash")
+    reached.crashes += 1
+    let (old, new) = (folder + "/\(generation)", folder + "/\(generation + 1)")
+    generation += 1
+    try FileManager.default.createDirectory(atPath: new, withIntermediateDirectories: true)
+    for name in ["taskbridge.db", "taskbridge.db-wal"] {
+      try FileManager.default.copyItem(atPath: "\(old)/\(name)", toPath: "\(new)/\(name)")
+    }
+    image.close()
+    await store.close()
+    try FileManager.default.removeItem(atPath: old)
+    store = try await Self.open(new)
+    image = try StoreImage(path: new + "/taskbridge.db")
+    model.isBrokerAway = true
+    inFlight = []
+    try compareControls()
+  }
+}

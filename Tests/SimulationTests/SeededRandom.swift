@@ -1,0 +1,25 @@
+/// SplitMix64: the same numbers for the same seed on every machine.
+struct SeededRandom: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 ^ 0xD1B5_4A32_D192_ED03 }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+
+  /// 0..<count.
+  mutating func below(_ count: Int) -> Int { Int(next() % UInt64(count)) }
+
+  /// True once in `count`.
+  mutating func once(in count: Int) -> Bool { below(count) == 0 }
+
+  mutating func one<T>(of choices: [T]) -> T { choices[below(choices.count)] }
+
+  /// A choice among what is not known yet when the operation is made.
+  mutating func pick() -> UInt32 { UInt32(truncatingIfNeeded: next()) }
+}

@@ -1,0 +1,142 @@
+import GRDBSQLite
+import TaskBridgeCore
+
+/// The store's file, read by SQL of the test's own over a connection of its own.
+final class StoreImage {
+  private let handle: OpaquePointer
+  private var statements: [String: OpaquePointer] = [:]
+
+  struct Failure: Error { let text: String }
+
+  init(path: String) throws {
+    var handle: OpaquePointer?
+    guard sqlite3_open_v2(path, &handle, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nil) == SQLITE_OK, let handle
+    else {
+      sqlite3_close_v2(handle)
+      throw Failure(text: "\(path) cannot be opened")
+    }
+    self.handle = handle
+  }
+
+  func close() {
+    for statement in statements.values { sqlite3_finalize(statement) }
+    statements = [:]
+    sqlite3_close_v2(handle)
+  }
+
+  /// Every row of a statement, mapped.
+  func rows<T>(_ sql: String, _ values: [Int64] = [], map: (ImageRow) -> T) throws -> [T] {
+    let statement = try prepare(sql)
+    defer { sqlite3_reset(statement) }
+    for (index, value) in values.enumerated() { sqlite3_bind_int64(statement, Int32(index + 1), value) }
+    var rows: [T] = []
+    while true {
+      switch sqlite3_step(statement) {
+      case SQLITE_ROW: rows.append(map(ImageRow(statement: statement)))
+      case SQLITE_DONE: return rows
+      default: throw Failure(text: "\(String(cString: sqlite3_errmsg(handle))) in \(sql)")
+      }
+    }
+  }
+
+  /// The first column of each row, as text.
+  func texts(_ sql: String, _ values: [Int64] = []) throws -> [String] {
+    try rows(sql, values) { $0.text(0) ?? "NULL" }
+  }
+
+  private func prepare(_ sql: String) throws -> OpaquePointer {
+    if let statement = statements[sql] { return statement }
+    var statement: OpaquePointer?
+    guard sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil) == SQLITE_OK,
+      let statement
+    else { throw Failure(text: "\(String(cString: sqlite3_errmsg(handle))) in \(sql)") }
+    statements[sql] = statement
+    return statement
+  }
+}
+
+struct ImageRow {
+  let statement: OpaquePointer
+
+  func int(_ column: Int32) -> Int64? {
+    sqlite3_column_type(statement, column) == SQLITE_NULL ? nil : sqlite3_column_int64(statement, column)
+  }
+
+  func text(_ column: Int32) -> String? {
+    guard let bytes = sqlite3_column_text(statement, column) else { return nil }
+    return String(cString: bytes)
+  }
+
+  func word<T: RawRepresentable<String>>(_ column: Int32, _ type: T.Type) -> T? {
+    text(column).flatMap { T(rawValue: $0) }
+  }
+}
+
+/// What is compared of one run: once read from the file, once made from the model.
+struct RunImage: Equatable {
+  var id: String
+  var task: String
+  var state: RunState?
+  var numbers: [Int64?]
+  var keys: [String?]
+  var times: [Int64?]
+  var attemptState: AttemptState?
+  var attemptNumbers: [Int64?]
+  var attemptWords: [String?]
+  var deadLetter: [String?]
+
+  static let sql = """
+    SELECT lower(hex(r.id)), r.task, r.state, r.attempt, r.dispatch, r.failures, r.losses, r.priority, r.release_class,
+      r.open_dependencies, r.open_children, r.replays, r.dedup_key, lower(hex(r.superseded_by)),
+      lower(hex(r.follow_up)), CAST(p.body AS TEXT), r.run_at, r.expires_at, r.finished_at, r.created_at, a.state,
+      a.dispatches, a.report_by, a.timeout_at, a.returns, a.claim, a.worker, a.reported_end, d.reason, d.resolution
+    FROM runs r JOIN payloads p ON p.run_seq = r.seq LEFT JOIN attempts a ON a.run_seq = r.seq AND a.number = r.attempt
+      LEFT JOIN dead_letters d ON d.run_seq = r.seq ORDER BY r.seq
+    """
+
+  init(_ row: ImageRow) {
+    id = row.text(0) ?? ""
+    task = row.text(1) ?? ""
+    state = row.word(2, RunState.self)
+    numbers = (3...11).map { row.int($0) }
+    keys = (12...15).map { row.text($0) }
+    times = (16...19).map { row.int($0) }
+    attemptState = row.word(20, AttemptState.self)
+    attemptNumbers = (21...24).map { row.int($0) }
+    attemptWords = (25...27).map { row.text($0) }
+    deadLetter = (28...29).map { row.text($0) }
+  }
+
+  init(_ run: Model.Run, in model: Model) {
+    func hex(_ place: Model.Place?) -> String { place.map { model.runs[$0].id.hex } ?? "" }
+    id = run.id.hex
+    task = run.request.task
+    state = run.state
+    numbers = [
+      run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1, run.openPrerequisites,
+      run.openChildren, run.replays,
+    ].map { Int64($0) }
+    keys = [run.dedupKey, hex(run.supersededBy), hex(run.followUp), "{\"n\":\(run.payload)}"]
+    times = [run.runAt, run.expiresAt, run.finishedAt, run.createdAt]
+    let attempt = run.attempts.last
+    attemptState = attempt?.state
+    attemptNumbers = [
+      attempt.map { Int64($0.dispatches) }, attempt?.reportBy, attempt?.timeoutAt, attempt.map { Int64($0.returns) },
+    ]
+    attemptWords = [attempt?.claim, attempt?.worker, attempt?.reportedEnd?.rawValue]
+    deadLetter = [run.deadLetter?.reason.rawValue, run.deadLetter?.resolution]
+  }
+
+  /// The parts that differ, for people.
+  func difference(from expected: RunImage) -> String {
+    zip(Mirror(reflecting: self).children, Mirror(reflecting: expected).children)
+      .filter { "\($0.value)" != "\($1.value)" }
+      .map { "\($0.label ?? ""): stored \($0.value), expected \($1.value)" }.joined(separator: "; ")
+      .replacing("Optional", with: "")
+  }
+}
+
+extension RunID {
+  /// The 32 digits of the stored bytes.
+  var hex: String { description.replacing("-", with: "") }
+}

@@ -1,0 +1,76 @@
+import TaskBridgeCore
+import TaskBridgeStore
+import Testing
+
+/// Ends of families that nobody else would bring about.
+@Suite struct FamilyEndTests {
+  /// Features T26, T38: it was asked to stop, and no child is left whose end would end it.
+  @Test func aStoppedParentThatIsDoneAfterItsChildFailedIsCancelled() async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add()
+      let work = try #require(try await test.launch().first)
+      try await test.report(.running, work.id)
+      try await test.add {
+        $0.parentID = parent
+        $0.maxAttempts = 1
+      }
+      let childWork = try #require(try await test.launch().first)
+      try await test.report(.failed, childWork.id)
+      _ = try await test.cancelRun(parent)
+
+      let answer = try await test.report(.completed, work.id)
+
+      #expect(answer.code == .applied)
+      #expect(answer.runState == .cancelled)
+      #expect(try await test.state(parent) == .cancelled)
+    }
+  }
+
+  /// Features T64: queued or taken back, a child that nobody has claimed expires with its parent, and its attempt ends.
+  @Test(arguments: [false, true])
+  func anExpiredParentTakesTheChildrenThatNobodyHasClaimed(isTakenBack: Bool) async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add {
+        $0.ttlSeconds = 10
+        $0.delaySeconds = 100
+      }
+      let child = try await test.add { $0.parentID = parent }
+      let dispatch = try #require(try await test.launch().first)
+      if isTakenBack { try await test.takeBack(dispatch.run.task) }
+      let late = TestStore.start.adding(seconds: 11)
+
+      _ = try await test.store.write { tx throws(StoreError) in try tx.expire(now: late, limit: 10) }
+
+      #expect(try await test.state(parent) == .expired)
+      #expect(try await test.state(child) == .expired)
+      #expect(try await test.attempts(child).map(\.attempt.state) == [.fatal])
+    }
+  }
+
+  /// Features T53: one key, one run at a time.
+  @Test func aReplayedFollowUpWaitsForTheRunItFollows() async throws {
+    try await withTemporaryStore { test in
+      let first = try await test.add { $0.dedupKey = "k" }
+      let dispatch = try #require(try await test.launch().first)
+      try await test.report(.running, dispatch.id)
+      let again = try await test.submit(TestStore.submission { $0.dedupKey = "k" }).get()
+      let followUp = try #require(again.followUpID)
+      _ = try await test.cancelRun(followUp)
+
+      try await test.replay(followUp)
+      let meanwhile = try await test.state(followUp)
+      try await test.report(.completed, dispatch.id)
+
+      #expect(meanwhile == .blocked)
+      #expect(try await test.state(first) == .completed)
+      #expect(try await test.state(followUp) == .ready)
+      #expect(try await test.run(followUp).dedupKey == "k")
+    }
+  }
+}
+
+extension TestStore {
+  fileprivate func cancelRun(_ id: RunID, now: Timestamp = start) async throws -> Result<RunID, Problem> {
+    try await store.write { tx throws(StoreError) in try tx.cancel(id, reason: nil, now: now, actor: "test") }
+  }
+}
