@@ -1,18 +1,17 @@
 import ArgumentParser
 
-/// `taskbridge cancel`: ends a run that nobody wants any more.
+/// `taskbridge cancel`: ends runs that nobody wants any more.
 struct CancelCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "cancel", abstract: "Cancel a run; a running one is told to stop first.")
+    commandName: "cancel", abstract: "Cancel a run, or all that match; a running one is told to stop first.")
 
-  @Argument(help: "Id of the run.", transform: ArgumentReader.run) var run: String
+  @OptionGroup var target: RunTarget
   @Option(help: "Why; kept in the audit.") var reason: String?
   @OptionGroup var client: ClientOptions
 
   func run() async throws {
     var body = JSONObjectText()
     body.add("reason", reason)
-    let answer = try await client.client().call("POST", "/v1/runs/\(run)/cancel", body: body.bytes)
-    client.printer.one(answer.body) { RunView.properties($0["run"] ?? $0) }
+    try await target.call("cancel", body, client)
   }
 }

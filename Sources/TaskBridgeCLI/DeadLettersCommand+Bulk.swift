@@ -6,7 +6,7 @@ extension DeadLettersCommand {
     @Argument(help: "Ids of runs.", transform: ArgumentReader.run) var runs: [String] = []
     @OptionGroup var filter: Filter
     @Flag(name: .customLong("all"), help: "Every unresolved dead letter.") var everything = false
-    @Flag(help: "Only say what would be changed.") var dryRun = false
+    @OptionGroup var bulk: BulkOptions
 
     func validate() throws {
       let ways = [!runs.isEmpty, !filter.isEmpty, everything].filter { $0 }.count
@@ -15,15 +15,16 @@ extension DeadLettersCommand {
       }
     }
 
-    var body: JSONObjectText {
+    /// - Throws: `CommandFailure` with status 64.
+    func body() throws -> JSONObjectText {
       var body = JSONObjectText()
       if runs.isEmpty {
-        body.add("filter", object: filter.object)
+        body.add("filter", raw: try filter.bytes())
         if everything { body.add("all", true) }
       } else {
         body.add("ids", strings: runs)
       }
-      if dryRun { body.add("dry_run", true) }
+      bulk.add(to: &body)
       return body
     }
   }
@@ -39,6 +40,7 @@ extension DeadLettersCommand {
     var canaryWait: Double?
     @Option(help: ArgumentHelp("Merge patch (RFC 7396) for the payloads: JSON, @FILE or -.", valueName: "json"))
     var patch: String?
+    @Option(help: "Why; kept in the audit. (--reason is the filter.)") var note: String?
     @OptionGroup var client: ClientOptions
 
     func validate() throws {
@@ -48,7 +50,8 @@ extension DeadLettersCommand {
     }
 
     func run() async throws {
-      var body = target.body
+      var body = try target.body()
+      body.add("reason", note)
       body.add("rate_per_second", ratePerSecond)
       body.add("canary", canary)
       body.add("canary_wait_seconds", canaryWait)
@@ -62,27 +65,14 @@ extension DeadLettersCommand {
     static let configuration = CommandConfiguration(abstract: "Resolve dead letters without running them again.")
 
     @OptionGroup var target: Target
+    @Option(help: "Why; kept with the dead letters. (--reason is the filter.)") var note: String?
     @OptionGroup var client: ClientOptions
 
     func run() async throws {
-      let answer = try await client.client().call("POST", "/v1/dead-letters/discard", body: target.body.bytes)
+      var body = try target.body()
+      body.add("reason", note)
+      let answer = try await client.client().call("POST", "/v1/dead-letters/discard", body: body.bytes)
       client.printer.one(answer.body, BulkView.properties)
     }
-  }
-}
-
-/// How the answer of a bulk call is shown.
-enum BulkView {
-  static func properties(_ answer: JSONSlice) -> Properties {
-    var properties = Properties()
-    properties.add("matched", answer["matched"]?.text)
-    properties.add("changed", answer["changed"]?.text)
-    properties.add("as_of", answer["as_of"]?.text)
-    properties.add("job", answer["job_id"]?.text)
-    for id in answer["ids"]?.elements ?? [] { properties.add("run", id.text) }
-    for skipped in answer["skipped"]?.elements ?? [] {
-      properties.add("skipped", "\(skipped["id"]?.text ?? "?"): \(skipped["reason"]?.text ?? "")")
-    }
-    return properties
   }
 }

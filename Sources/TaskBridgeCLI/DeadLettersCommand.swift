@@ -1,4 +1,5 @@
 import ArgumentParser
+import TaskBridgeCore
 
 /// `taskbridge dead-letters`: runs that ended without success and wait for a person.
 struct DeadLettersCommand: AsyncParsableCommand {
@@ -16,6 +17,15 @@ struct DeadLettersCommand: AsyncParsableCommand {
     var reason: String?
     @Option(help: ArgumentHelp("Dead since.", valueName: "time"), transform: ArgumentReader.time) var since: String?
     @Option(help: ArgumentHelp("Dead until.", valueName: "time"), transform: ArgumentReader.time) var until: String?
+    @Option(
+      help: ArgumentHelp(
+        "A place in the payload and what stands there, such as user.id=42; repeatable, all of them.",
+        valueName: "path=value"), transform: ArgumentReader.tag)
+    var payload: [ArgumentReader.Tag] = []
+    @Option(
+      help: ArgumentHelp(
+        "The whole filter instead, as the HTTP interface takes it: JSON, @FILE or -.", valueName: "json"))
+    var filter: String?
 
     private var fields: [(name: String, value: String?)] {
       [
@@ -24,18 +34,49 @@ struct DeadLettersCommand: AsyncParsableCommand {
       ]
     }
 
-    var isEmpty: Bool { fields.allSatisfy { $0.value == nil } }
+    var isEmpty: Bool { fields.allSatisfy { $0.value == nil } && payload.isEmpty && filter == nil }
 
-    var query: Query {
+    func validate() throws {
+      if filter != nil, !payload.isEmpty || fields.contains(where: { $0.value != nil }) {
+        throw ValidationError("--filter is the whole filter: put the others into it")
+      }
+    }
+
+    /// - Throws: `CommandFailure` with status 64 for a `--filter` that is no object of strings.
+    func query() throws -> Query {
       var query = Query()
       for field in fields { query.add(field.name, field.value) }
+      for item in payload { query.add("payload.\(item.key)", item.value) }
+      guard let filter else { return query }
+      for member in JSONSlice(try PayloadSource(argument: filter).json()).members {
+        query.add(
+          member.key, member.key == "payload" ? String(decoding: member.value.bytes, as: UTF8.self) : member.value.text)
+      }
       return query
     }
 
-    var object: JSONObjectText {
+    /// The `filter` of a body.
+    /// - Throws: `CommandFailure` with status 64 for a `--filter` that is no JSON.
+    func bytes() throws -> [UInt8] {
+      if let filter { return try PayloadSource(argument: filter).json() }
       var object = JSONObjectText()
       for field in fields { object.add(field.name, field.value) }
-      return object
+      if !payload.isEmpty {
+        var conditions = JSONObjectText()
+        for item in payload { conditions.add(item.key, raw: Self.value(item.value)) }
+        object.add("payload", object: conditions)
+      }
+      return object.bytes
+    }
+
+    /// What reads as JSON is that value, anything else a string.
+    private static func value(_ text: String) -> [UInt8] {
+      do {
+        _ = try JSONValue.parse(text)
+        return Array(text.utf8)
+      } catch {
+        return Array(JSONText.quoted(text).utf8)
+      }
     }
   }
 
@@ -48,7 +89,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
     @OptionGroup var client: ClientOptions
 
     func run() async throws {
-      var query = filter.query
+      var query = try filter.query()
       query.add("resolution", resolution)
       let table = Table("RUN", "TASK", "REASON", "DEAD", "ATTEMPTS", "REPLAYS", "FINGERPRINT", "ERROR~")
       try await client.client().list("/v1/dead-letters", query, page, printer: client.printer, table: table) {
@@ -71,7 +112,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
     func run() async throws {
       let table = Table("FINGERPRINT", "TASK", "COUNT", "FIRST SEEN", "LAST SEEN", "SAMPLE~")
       try await client.client().list(
-        "/v1/dead-letters/groups", filter.query, page, printer: client.printer, table: table
+        "/v1/dead-letters/groups", filter.query(), page, printer: client.printer, table: table
       ) { table, item in
         table.add(
           item["fingerprint"]?.text, item["task"]?.text, item["count"]?.text,

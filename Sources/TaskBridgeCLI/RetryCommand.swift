@@ -1,11 +1,11 @@
 import ArgumentParser
 
-/// `taskbridge retry`: replays a run that has ended.
+/// `taskbridge retry`: replays runs that have ended.
 struct RetryCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "retry", abstract: "Run an ended run again: same id, new attempts.")
+    commandName: "retry", abstract: "Run an ended run, or all that match, again: same ids, new attempts.")
 
-  @Argument(help: "Id of the run.", transform: ArgumentReader.run) var run: String
+  @OptionGroup var target: RunTarget
   @Option(help: "Why; kept in the audit.") var reason: String?
   @Flag(help: "Also when it has completed.") var force = false
   @Flag(help: "Also the runs that failed because of it.") var withDependents = false
@@ -32,7 +32,6 @@ struct RetryCommand: AsyncParsableCommand {
     body.add("priority", priority)
     body.add("run_at", at)
     body.add("max_attempts", maxAttempts)
-    let answer = try await client.client().call("POST", "/v1/runs/\(run)/retry", body: body.bytes)
-    client.printer.one(answer.body) { RunView.properties($0["run"] ?? $0) }
+    try await target.call("retry", body, client)
   }
 }

@@ -15,6 +15,33 @@ public struct RetryOptions: Sendable, Equatable {
   public init() {}
 }
 
+/// The answer to the replay of one run: the run, and what it means for those that waited for it.
+public struct RetryAnswer: Sendable, Equatable, JSONWritable {
+  public var run: RunView
+  /// Blocked again, by `with_dependents`.
+  public var replayedDependents: [RunID]
+  /// They stay `dependency_failed`: only a replay of their own, or of this run with `with_dependents`, moves them.
+  public var failedDependents: [RunID]
+
+  public init(run: RunView, replayedDependents: [RunID], failedDependents: [RunID]) {
+    self.run = run
+    self.replayedDependents = replayedDependents
+    self.failedDependents = failedDependents
+  }
+
+  public func write(to json: inout JSONWriter) {
+    var more = JSONWriter()
+    more.object { json in
+      json.key("replayed_dependents")
+      json.array { json in for id in replayedDependents.prefix(BulkAnswer.idsMax) { json.value(id) } }
+      json.key("failed_dependents")
+      json.array { json in for id in failedDependents.prefix(BulkAnswer.idsMax) { json.value(id) } }
+    }
+    // The members of both objects in one.
+    json.raw(run.json.dropLast() + [UInt8(ascii: ",")] + more.bytes.dropFirst())
+  }
+}
+
 /// The way a report came in.
 public enum ReportChannel: String, Sendable {
   case amqp, http

@@ -70,7 +70,7 @@ public struct RunView: Sendable, Equatable, JSONWritable {
 
 extension Payload {
   /// As raw JSON where it is JSON, else as base64 with its content type.
-  fileprivate func write(into json: inout JSONWriter) {
+  func write(into json: inout JSONWriter) {
     if isJSON {
       json.member("payload", raw: bytes)
     } else {

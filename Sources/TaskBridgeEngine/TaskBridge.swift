@@ -102,11 +102,21 @@ public final class TaskBridge: Sendable {
 
   /// Replays a run that has ended: same id, a new series of attempts.
   /// - Throws: 404, 409 `active`, `superseded`, `completed_needs_force`, `dedup_busy`.
-  public func retry(_ id: RunID, options: RetryOptions, actor: String) async throws(Problem) -> RunView {
+  public func retry(_ id: RunID, options: RetryOptions, actor: String) async throws(Problem) -> RetryAnswer {
     let now = now()
-    return try await changing(id) { transaction throws(StoreError) in
-      try transaction.replay(id, options: options, now: now, actor: actor)
+    typealias Changed = (view: RunView, occupancy: Occupancy, replayed: [RunID], failed: [RunID])
+    let changed: Changed = try await answering { transaction throws(StoreError) in
+      let result = try transaction.replayAll(id, options: options, now: now, actor: actor)
+      guard case .success(let replayed) = result, let view = try transaction.runView(id) else {
+        if case .failure(let problem) = result { return .failure(problem) }
+        return .failure(.runNotFound(id))
+      }
+      return .success(
+        (view, transaction.occupancy(of: view.run), replayed, try transaction.failedDependents(of: id)))
     }
+    return RetryAnswer(
+      run: completed(changed.view, changed.occupancy), replayedDependents: Array(changed.replayed.dropFirst()),
+      failedDependents: changed.failed)
   }
 
   func changing(
@@ -124,68 +134,6 @@ public final class TaskBridge: Sendable {
       }
     }
     return completed(view, occupancy)
-  }
-
-  /// Replays or discards dead letters; each in turn, those that can't be are listed with their reason.
-  public func resolveDeadLetters(
-    _ action: DeadLetterAction, selection: DeadLetterSelection, dryRun: Bool, actor: String
-  ) async throws(Problem) -> BulkAnswer {
-    let now = now()
-    let asOf = min(selection.asOf ?? now, now)
-    let (candidates, matched) = try await deadLetterCandidates(selection, asOf: asOf)
-    var answer = BulkAnswer(asOf: asOf, matched: matched)
-    if dryRun {
-      answer.ids = Array(candidates.prefix(BulkAnswer.idsMax))
-      return answer
-    }
-    // One transaction a slice: a large replay does not hold up the reports.
-    for start in stride(from: 0, to: candidates.count, by: Self.bulkSlice) {
-      let slice = Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)])
-      let results: [Result<RunID, Problem>] = try await answering { transaction throws(StoreError) in
-        .success(
-          try slice.map { id throws(StoreError) in
-            switch action {
-            case .replay:
-              guard try transaction.isUnresolvedDeadLetter(id) else {
-                return .failure(Problem(409, "not_a_dead_letter", "no unresolved dead letter", runID: id))
-              }
-              return try transaction.replay(id, options: RetryOptions(), now: now, actor: actor)
-            case .discard(let reason):
-              return try transaction.discard(id, reason: reason, now: now, actor: actor)
-            }
-          })
-      }
-      for (id, result) in zip(slice, results) {
-        switch result {
-        case .success:
-          answer.changed += 1
-          if answer.ids.count < BulkAnswer.idsMax { answer.ids.append(id) }
-        case .failure(let problem):
-          if answer.skipped.count < BulkAnswer.idsMax {
-            answer.skipped.append(BulkAnswer.Skipped(id: id, reason: problem.code))
-          }
-        }
-      }
-    }
-    return answer
-  }
-
-  /// Most dead letters one call resolves.
-  static let bulkMax = 100_000
-  /// Most runs of a bulk call in one transaction.
-  static let bulkSlice = 200
-
-  private func deadLetterCandidates(
-    _ selection: DeadLetterSelection, asOf: Timestamp
-  ) async throws(Problem) -> (ids: [RunID], matched: Int) {
-    switch selection.target {
-    case .ids(let ids): return (ids, ids.count)
-    case .filter(let filter):
-      return try await reading { transaction throws(StoreError) in
-        let matched = try transaction.deadLetterCount(matching: filter, asOf: asOf)
-        return (try transaction.deadLetterRuns(matching: filter, asOf: asOf, limit: Self.bulkMax), matched)
-      }
-    }
   }
 
   // MARK: Reporting

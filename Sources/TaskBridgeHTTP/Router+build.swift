@@ -10,6 +10,7 @@ extension Router {
     RunHistoryController.addRoutes(to: &router)
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
+    BulkController.addRoutes(to: &router)
     PauseController.addRoutes(to: &router)
     RunStateController.addRoutes(to: &router)
     LookupController.addRoutes(to: &router)

@@ -95,6 +95,13 @@ enum RunsController {
     let id = try exchange.runID()
     try exchange.refuseParameters()
     var fields = try BodyFields(exchange.body)
+    let options = retryOptions(&fields)
+    try fields.finish()
+    return Answer(try await exchange.bridge.retry(id, options: options, actor: exchange.actor))
+  }
+
+  /// What one replay may say, and a bulk one.
+  static func retryOptions(_ fields: inout BodyFields) -> RetryOptions {
     var options = RetryOptions()
     options.reason = fields.text("reason", bytesMax: reasonBytesMax)
     options.force = fields.flag("force") ?? false
@@ -102,8 +109,7 @@ enum RunsController {
     options.runAt = fields.time("run_at")
     options.maxAttempts = fields.integer("max_attempts", in: 1...1_000)
     options.withDependents = fields.flag("with_dependents") ?? false
-    try fields.finish()
-    return Answer(try await exchange.bridge.retry(id, options: options, actor: exchange.actor))
+    return options
   }
 
   /// Longest reason people can give, in bytes.

@@ -115,6 +115,18 @@ final class Connection {
     return try collect(statement, sql, map)
   }
 
+  /// The same for a text that differs from call to call: the statement is not kept.
+  func once<T>(
+    composed sql: String, _ values: [any Bindable], map: (Row) throws(StoreError) -> T
+  ) throws(StoreError) -> [T] {
+    let sql = Statement(text: sql)
+    let statement = try compile(sql)
+    defer { sqlite3_finalize(statement) }
+    var index: Int32 = 1
+    for value in values { value.bind(to: statement, at: &index) }
+    return try collect(statement, sql, map)
+  }
+
   /// The first column of the first row as an integer; 0 when there is no row.
   func integer<each Value: Bindable>(_ sql: Statement, _ values: repeat each Value) throws(StoreError) -> Int {
     try first(sql, repeat each values) { row in row.int(0) } ?? 0

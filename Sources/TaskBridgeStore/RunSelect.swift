@@ -75,6 +75,21 @@ struct RunSelect {
     requireTimes(filter)
   }
 
+  /// For runs whose numbers are known: whether the filter still means them.
+  ///
+  /// - Parameter sequences: a JSON array, so that any number of them is one text of SQL. What only readers can know,
+  ///   which holds a ready run has, is not asked again.
+  init(_ filter: RunFilter, among sequences: String) {
+    query.require("r.seq IN (SELECT value FROM json_each(?))", sequences)
+    let states = filter.heldBy == nil ? filter.states : [.ready]
+    if !states.isEmpty { query.require("+r.state IN (\(Schema.list(states)))") }
+    requireFields(filter)
+    requireTimes(filter)
+  }
+
+  /// Adds a condition of the caller's, a fixed text.
+  mutating func require(_ condition: String, _ values: any Bindable...) { query.require(condition, all: values) }
+
   // MARK: The way in
 
   private mutating func choose(_ filter: RunFilter, states: [RunState], sort: RunSort, matching: Int) {

@@ -142,6 +142,19 @@ enum Schema {
       content_encoding TEXT
     ) STRICT;
 
+    -- Payloads that a patch has replaced; `replay` is the number of the replay that did.
+    CREATE TABLE payload_history (
+      id INTEGER PRIMARY KEY,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+      replay INTEGER NOT NULL,
+      replaced_at INTEGER NOT NULL,
+      actor TEXT NOT NULL,
+      body BLOB NOT NULL,
+      content_type TEXT,
+      content_encoding TEXT,
+      UNIQUE (run_seq, replay)
+    ) STRICT;
+
     CREATE TABLE outcomes (
       run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
       result BLOB,

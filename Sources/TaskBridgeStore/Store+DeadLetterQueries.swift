@@ -2,7 +2,8 @@ package import TaskBridgeCore
 
 /// Dead letters and messages nobody understood.
 extension Connection {
-  private static func select(_ filter: DeadLetterFilter) -> (source: String, query: ComposedQuery) {
+  /// FROM and WHERE of the dead letters `d` that a filter means.
+  static func select(_ filter: DeadLetterFilter) -> (source: String, query: ComposedQuery) {
     var query = ComposedQuery()
     var source = "dead_letters AS d NOT INDEXED"
     switch filter.resolution {
@@ -19,26 +20,35 @@ extension Connection {
     if let reason = filter.reason { query.require("d.reason = ?", reason) }
     if let since = filter.since { query.require("d.dead_at >= ?", since) }
     if let until = filter.until { query.require("d.dead_at < ?", until) }
+    if !filter.payload.isEmpty {
+      source += " CROSS JOIN payloads AS p ON p.run_seq = d.run_seq"
+      query.require(filter.payload)
+    }
     return (source, query)
   }
 
-  /// The runs whose dead letters match and died no later than `asOf`, oldest submission first.
-  func deadLetterRuns(matching filter: DeadLetterFilter, asOf: Timestamp, limit: Int) throws(StoreError) -> [RunID] {
+  /// The next dead letters that match and died no later than `asOf`, oldest submission first; `cursor` is the last one's.
+  func deadLetterCandidates(
+    _ filter: DeadLetterFilter, asOf: Timestamp, after cursor: Int64?, limit: Int
+  ) throws(StoreError) -> [BulkCandidate] {
     var (source, query) = Self.select(filter)
     query.require("d.dead_at <= ?", asOf)
-    return try all(
+    if let cursor { query.require("d.run_seq > ?", cursor) }
+    return try once(
       composed: """
-        SELECT r.id FROM \(source) CROSS JOIN runs r ON r.seq = d.run_seq \(query.whereClause) \
-        ORDER BY d.run_seq LIMIT ?
+        SELECT c.seq, r.id, r.state FROM (SELECT d.run_seq AS seq FROM \(source) \(query.whereClause) \
+        ORDER BY d.run_seq LIMIT ?) AS c CROSS JOIN runs r ON r.seq = c.seq ORDER BY c.seq
         """, query.values + [limit]
-    ) { row throws(StoreError) in try row.runID(0) }
+    ) { row throws(StoreError) in
+      BulkCandidate(position: row.int64(0), id: try row.runID(1), state: try row.word(2, as: RunState.self))
+    }
   }
 
   /// How many dead letters match and died no later than `asOf`.
-  func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
+  fileprivate func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
     var (source, query) = Self.select(filter)
     query.require("d.dead_at <= ?", asOf)
-    return try all(composed: "SELECT COUNT(*) FROM \(source) \(query.whereClause)", query.values) {
+    return try once(composed: "SELECT COUNT(*) FROM \(source) \(query.whereClause)", query.values) {
       row throws(StoreError) in row.int(0)
     }.first ?? 0
   }
@@ -67,8 +77,9 @@ extension Connection {
     if let before = query.cursor?.integer { conditions.require("d.run_seq < ?", before) }
     let rows = try all(
       composed: """
-        SELECT \(Self.deadLetterColumns) FROM \(source) CROSS JOIN runs r ON r.seq = d.run_seq \
-        \(Self.runViewJoin) \(conditions.whereClause) ORDER BY d.run_seq DESC LIMIT ?
+        SELECT \(Self.deadLetterColumns) FROM (SELECT d.run_seq AS seq FROM \(source) \(conditions.whereClause) \
+        ORDER BY d.run_seq DESC LIMIT ?) AS c CROSS JOIN dead_letters AS d ON d.run_seq = c.seq \
+        CROSS JOIN runs r ON r.seq = c.seq \(Self.runViewJoin) ORDER BY c.seq DESC
         """, conditions.values + [query.limit + 1]
     ) { row throws(StoreError) in try Self.deadLetter(row: row) }
     return Page(rows, limit: query.limit) {
@@ -155,25 +166,6 @@ extension ReadTransaction {
 
   package func quarantine(_ query: QuarantineView.Query) throws(StoreError) -> Page<QuarantineView> {
     try db.quarantine(query)
-  }
-
-  package func deadLetterRuns(
-    matching filter: DeadLetterFilter, asOf: Timestamp, limit: Int
-  ) throws(StoreError) -> [RunID] {
-    try db.deadLetterRuns(matching: filter, asOf: asOf, limit: limit)
-  }
-
-  package func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
-    try db.deadLetterCount(matching: filter, asOf: asOf)
-  }
-}
-
-extension Transaction {
-  /// As ``Connection/deadLetterRuns(matching:asOf:limit:)``, inside a write.
-  package func deadLetterRuns(
-    matching filter: DeadLetterFilter, asOf: Timestamp, limit: Int
-  ) throws(StoreError) -> [RunID] {
-    try db.deadLetterRuns(matching: filter, asOf: asOf, limit: limit)
   }
 
   package func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {

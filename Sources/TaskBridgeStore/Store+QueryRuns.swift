@@ -70,7 +70,7 @@ extension ReadTransaction {
   }
 
   /// By the counters: an upper bound of what the filter can match.
-  private func matching(_ filter: RunFilter) throws(StoreError) -> Int {
+  func matching(_ filter: RunFilter) throws(StoreError) -> Int {
     var states = filter
     if filter.heldBy != nil { states.states = [.ready] }
     if states.states.isEmpty { return .max }

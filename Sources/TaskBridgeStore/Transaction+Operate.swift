@@ -20,6 +20,40 @@ extension Transaction {
   package func replay(
     _ id: RunID, options: RetryOptions, now: Timestamp, actor: String
   ) throws(StoreError) -> Result<RunID, Problem> {
+    try replayAll(id, options: options, now: now, actor: actor).map { _ in id }
+  }
+
+  /// The same, with `withDependents` also for the runs that failed because of it, and because of those: they are
+  /// blocked again. Worked off in a loop, so that a chain of thousands is no depth.
+  ///
+  /// - Returns: the runs replayed, `id` first.
+  package func replayAll(
+    _ id: RunID, options: RetryOptions, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<[RunID], Problem> {
+    if case .failure(let problem) = try replayOne(id, options: options, now: now, actor: actor) {
+      return .failure(problem)
+    }
+    var replayed = [id]
+    var next = options.withDependents ? 0 : 1
+    while next < replayed.count {
+      let prerequisite = replayed[next]
+      next += 1
+      for dependent in try db.failedDependents(of: prerequisite) {
+        var options = RetryOptions()
+        options.reason = "prerequisite \(prerequisite) was replayed"
+        switch try replayOne(dependent, options: options, now: now, actor: actor) {
+        case .success: replayed.append(dependent)
+        // Its dedup key is busy: it stays as it is and its own history says why.
+        case .failure(let problem): try audit(try run(dependent), note: problem.detail)
+        }
+      }
+    }
+    return .success(replayed)
+  }
+
+  private func replayOne(
+    _ id: RunID, options: RetryOptions, now: Timestamp, actor: String
+  ) throws(StoreError) -> Result<Void, Problem> {
     guard var run = try run(id) else { return .failure(.runNotFound(id)) }
     guard run.state.isTerminal else {
       return .failure(
@@ -78,8 +112,7 @@ extension Transaction {
       try db.run("UPDATE runs SET open_children = open_children + 1 WHERE id = ?", parentID)
     }
     try resolve(run, as: "replayed", reason: options.reason, now: now, actor: actor)
-    if options.withDependents { try blockAgain(on: run, now: now, actor: actor) }
-    return .success(id)
+    return .success(())
   }
 
   /// Ends the wait of a dead letter without doing its work.
@@ -115,35 +148,32 @@ extension Transaction {
     ) { row throws(StoreError) in try row.runID(0) }
   }
 
-  /// Dependents that failed because of `run` wait for it again.
-  private func blockAgain(on run: Run, now: Timestamp, actor: String) throws(StoreError) {
-    let dependents = try db.all(
-      """
-      SELECT d.dependent FROM dependencies d JOIN runs r ON r.seq = d.dependent
-        WHERE d.prerequisite = ? AND d.satisfied = 0 AND r.state = 'dependency_failed'
-      """, run.sequence
-    ) { row throws(StoreError) in row.int64(0) }
-    for sequence in dependents {
-      var options = RetryOptions()
-      options.withDependents = true
-      options.reason = "prerequisite \(run.id) was replayed"
-      let dependent = try self.run(sequence: sequence)
-      // Another dependent may have brought it back a moment ago.
-      guard dependent.state == .dependencyFailed else { continue }
-      if case .failure(let problem) = try replay(dependent.id, options: options, now: now, actor: actor) {
-        // Its dedup key is busy: it stays as it is and its own history says why.
-        try audit(dependent, note: problem.detail)
-      }
-    }
-  }
-
-  private func audit(_ run: Run, note: String) throws(StoreError) {
+  private func audit(_ run: Run?, note: String) throws(StoreError) {
+    guard let run else { return }
     try db.run(
       """
       INSERT INTO outcomes (run_seq, last_error) VALUES (?1, ?2)
         ON CONFLICT (run_seq) DO UPDATE SET last_error = ?2
       """, run.sequence, String(decoding: WorkerError(type: "dedup_busy", message: note).json, as: UTF8.self))
   }
+}
+
+extension Connection {
+  /// Dependents of `id` that ended `dependency_failed` and still lack it, in the order of their submission.
+  func failedDependents(of id: RunID) throws(StoreError) -> [RunID] {
+    try all(
+      """
+      SELECT r.id FROM runs p CROSS JOIN dependencies d INDEXED BY dependencies_prerequisite ON d.prerequisite = p.seq
+        CROSS JOIN runs r ON r.seq = d.dependent
+        WHERE p.id = ? AND d.satisfied = 0 AND r.state = 'dependency_failed' ORDER BY d.dependent
+      """, id
+    ) { row throws(StoreError) in try row.runID(0) }
+  }
+}
+
+extension Transaction {
+  /// Dependents of `id` that stay `dependency_failed` although it was replayed.
+  package func failedDependents(of id: RunID) throws(StoreError) -> [RunID] { try db.failedDependents(of: id) }
 }
 
 extension Problem {

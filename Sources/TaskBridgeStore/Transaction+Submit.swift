@@ -88,7 +88,13 @@ extension Transaction {
 
   private func repeated(_ first: Run, _ submission: Submission) throws(Refusal) -> SubmissionResult {
     let stored = try refusing { () throws(StoreError) in
-      try db.first("SELECT body FROM payloads WHERE run_seq = ?", first.sequence) { row throws(StoreError) in
+      // What was submitted, whatever a replay's patch has made of it since.
+      try db.first(
+        """
+        SELECT body FROM (SELECT replay, body FROM payload_history WHERE run_seq = ?1
+          UNION ALL SELECT 9223372036854775807, body FROM payloads WHERE run_seq = ?1) ORDER BY replay LIMIT 1
+        """, first.sequence
+      ) { row throws(StoreError) in
         row.blob(0)
       }
     }

@@ -87,9 +87,12 @@ import Testing
       _ = try await die(test, "a", "Boom", at: 60)
       let asOf = TestStore.start.adding(seconds: 30)
 
+      let everything = try BulkRequest(.replay, filter: [:])
       let (ids, count) = try await test.store.read { tx throws(StoreError) in
         (
-          try tx.deadLetterRuns(matching: DeadLetterFilter(), asOf: asOf, limit: 10),
+          try tx.bulkCandidates(
+            everything, asOf: asOf, phase: .only, after: nil, limit: 10, held: HeldSet()
+          ).map(\.id),
           try tx.deadLetterCount(matching: DeadLetterFilter(), asOf: asOf)
         )
       }

@@ -1,0 +1,125 @@
+public import TaskBridgeCore
+import TaskBridgeStore
+
+/// Calls on many runs: what they mean is read beside the writer, what they change is written in slices, each a
+/// transaction of its own, so that submissions and reports are not held up.
+extension TaskBridge {
+  /// Most runs one call changes by itself.
+  static let directMax = 1_000
+  /// Most runs looked up at once.
+  static let chunk = 2_000
+  /// Most runs changed in one transaction.
+  static let bulkSlice = 200
+
+  /// - Parameters:
+  ///   - asOf: no run newer than this is touched (see ``ReadTransaction/bulkCount(_:asOf:held:)``); nil, or a time to come, means now.
+  ///   - dryRun: only says what would be done; `ids` are then those matched.
+  /// - Throws: 503 `query_too_expensive` for a filter that only reading most of the store can answer.
+  public func bulk(
+    _ request: BulkRequest, asOf: Timestamp?, dryRun: Bool, actor: String
+  ) async throws(Problem) -> BulkAnswer {
+    let now = now()
+    let asOf = min(asOf ?? now, now)
+    let hold = holdLookup(request.heldBy)
+    let matched = try await reading { transaction throws(StoreError) in
+      try transaction.bulkCount(request, asOf: asOf, held: try hold(transaction))
+    }
+    if dryRun { return try await forecast(request, BulkForecast(asOf: asOf, matched: matched), hold) }
+    return try await change(request, BulkAnswer(asOf: asOf, matched: matched), hold, now: now, actor: actor)
+  }
+
+  typealias HoldLookup = @Sendable (ReadTransaction) throws(StoreError) -> HeldSet
+
+  private func forecast(
+    _ request: BulkRequest, _ forecast: BulkForecast, _ hold: @escaping HoldLookup
+  ) async throws(Problem) -> BulkAnswer {
+    var forecast = forecast
+    let payloadBytesMax = context.payloadBytesMax
+    for phase in BulkPhase.of(request.verb) {
+      var cursor: Int64?
+      while true {
+        let (before, after) = (forecast, cursor)
+        let (next, last) = try await reading { transaction throws(StoreError) in
+          let candidates = try transaction.bulkCandidates(
+            request, asOf: before.answer.asOf, phase: phase, after: after, limit: Self.chunk,
+            held: try hold(transaction))
+          let next = try transaction.adding(candidates, to: before, of: request, payloadBytesMax: payloadBytesMax)
+          return (next, candidates.last?.position)
+        }
+        forecast = next
+        guard let last else { break }
+        cursor = last
+      }
+    }
+    return forecast.finished(request)
+  }
+
+  private func change(
+    _ request: BulkRequest, _ answer: BulkAnswer, _ hold: @escaping HoldLookup, now: Timestamp, actor: String
+  ) async throws(Problem) -> BulkAnswer {
+    var answer = answer
+    var changed: Set<RunID> = []
+    var failedDependents: [RunID] = []
+    let (asOf, payloadBytesMax) = (answer.asOf, context.payloadBytesMax)
+    let candidates = try await candidates(request, asOf: asOf, hold)
+    for start in stride(from: 0, to: candidates.count, by: Self.bulkSlice) {
+      let slice = BulkSlice(
+        request, asOf: asOf, candidates: Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)]),
+        payloadBytesMax: payloadBytesMax)
+      let outcome = try await answering { transaction throws(StoreError) in
+        .success(try transaction.bulk(slice, now: now, actor: actor))
+      }
+      for id in outcome.changed where changed.insert(id).inserted { answer.add(id: id) }
+      for skipped in outcome.skipped { answer.skip(skipped.id, skipped.reason) }
+      failedDependents += outcome.failedDependents
+    }
+    answer.changed = changed.count
+    if request.verb.startsAgain {
+      var seen = changed
+      answer.failedDependents = failedDependents.filter { seen.insert($0).inserted }
+    }
+    return answer
+  }
+
+  /// Every run the request means, before anything is changed.
+  private func candidates(
+    _ request: BulkRequest, asOf: Timestamp, _ hold: @escaping HoldLookup
+  ) async throws(Problem) -> [BulkCandidate] {
+    try await reading { transaction throws(StoreError) in
+      let held = try hold(transaction)
+      var candidates: [BulkCandidate] = []
+      for phase in BulkPhase.of(request.verb) {
+        var cursor: Int64?
+        while true {
+          let found = try transaction.bulkCandidates(
+            request, asOf: asOf, phase: phase, after: cursor, limit: Self.chunk, held: held)
+          guard let last = found.last else { break }
+          candidates += found
+          cursor = last.position
+        }
+      }
+      return candidates
+    }
+  }
+}
+
+extension TaskBridge {
+  /// Payloads of a run that replays with a patch have replaced, oldest first: at most one a replay.
+  /// - Throws: 404 `run_not_found`.
+  public func payloadHistory(of id: RunID) async throws(Problem) -> Page<PayloadView> {
+    let found = try await reading { transaction throws(StoreError) in try transaction.payloadHistory(of: id) }
+    guard let found else { throw Problem.runNotFound(id) }
+    return Page(items: found, nextCursor: nil)
+  }
+}
+
+extension BridgeContext {
+  /// Largest payload of a task key, in bytes.
+  var payloadBytesMax: @Sendable (TaskKey) -> Int {
+    let (configuration, store) = (configuration, store)
+    return { task in
+      store.controls.tasks[task]?.payloadLimitBytes ?? configuration.tasks[task]?.payloadLimitBytes
+        ?? configuration.payloadLimitBytes
+    }
+  }
+}

@@ -1,0 +1,176 @@
+"""Many runs at once: cancel, retry, pause and resume by filter, over HTTP and from the command line."""
+
+import json
+
+import pytest
+
+from support.waiting import until
+
+BOOM = {"type": "Boom", "message": "no", "retryable": False}
+
+
+def bulk(api, verb, filter=None, **fields):
+    answer = api.post(f"/v1/runs/{verb}", {"filter": filter or {}, **fields})
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def submit_many(api, task, count, **defaults):
+    runs = [{"task": task, "payload": index} for index in range(count)]
+    answer = api.post("/v1/runs/batch", {"runs": runs, "defaults": defaults})
+    assert answer.status == 200, answer
+    return [item["run"]["id"] for item in answer.json["items"]]
+
+
+def test_cancel_a_domain_with_a_running_worker(api, worker, task):
+    """T21, S5: every active state is taken; the worker is told, what lies in the broker is stale."""
+    domain = task.replace("test.", "dom")
+    running = api.submit_run(domain + ".run", 1)
+    held = worker.next(domain + ".run")
+    worker.report(held, "running")
+    launched = api.submit_run(domain + ".launched", 1)
+    api.wait_state(launched["id"], "launched")
+    later = api.submit_run(domain, 1, delay_seconds=3600)
+    other = api.submit_run(domain + "x", 1, delay_seconds=3600)
+
+    answer = bulk(api, "cancel", {"domain": domain}, reason="gone")
+
+    assert set(answer["ids"]) == {running["id"], launched["id"], later["id"]}
+    assert (answer["matched"], answer["changed"], answer["skipped"]) == (3, 3, [])
+    assert api.run(running["id"])["state"] == "cancelling"
+    stale = worker.next(domain + ".launched")
+    assert worker.report(stale, "running")["code"] == "terminal_run"
+    stale.ack()
+    assert worker.report(held, "heartbeat")["action"] == "stop"
+    worker.report(held, "cancelled")
+    held.ack()
+    api.wait_state(running["id"], "cancelled")
+    assert api.run(other["id"])["state"] == "scheduled"
+    assert api.audit(launched["id"])[-1]["reason"] == "gone"
+
+
+def test_cancelled_runs_stay_so_after_a_restart(new_bridge, connect):
+    """S5: queued and launched runs are cancelled at once, survive a kill, and are never worked on."""
+    from support.amqp import Worker
+    bridge = new_bridge()
+    api, worker = bridge.api, connect(Worker, bridge.amqp_url)
+    ids = submit_many(api, "s.five", 20)
+    until(lambda: worker.message_count("taskbridge.run.s.five") == 20, what="all are in the broker")
+
+    answer = bulk(api, "cancel", {"id": ids[:15], "state": ["queued", "launched"]})
+    bridge.restart()
+
+    assert answer["changed"] == 15
+    assert api.counts()["cancelled"] == 15
+    done = set()
+    while len(done) < 5:
+        delivery = worker.next("s.five")
+        if worker.report(delivery, "running")["code"] == "applied":
+            worker.report(delivery, "completed")
+            done.add(delivery.run_id)
+        delivery.ack()
+    assert done == set(ids[15:])
+    assert api.counts() == {"cancelled": 15, "completed": 5}
+
+
+def test_a_failed_workflow_is_resumed(api, worker, task):
+    """J55, S7: what ended badly is replayed, completed and active runs are left alone and named."""
+    ok = api.submit_run(task, 1, workflow_id=task)
+    worker.work(task)
+    bad = api.submit_run(task, 2, workflow_id=task)
+    worker.work(task, "failed", error=BOOM)
+    api.wait_state(bad["id"], "failed")
+    active = api.submit_run(task, 3, workflow_id=task, delay_seconds=3600)
+
+    answer = bulk(api, "retry", {"workflow_id": task})
+
+    assert answer["ids"] == [bad["id"]]
+    assert {item["id"]: item["reason"] for item in answer["skipped"]} == \
+        {ok["id"]: "completed_needs_force", active["id"]: "active"}
+    again, _ = worker.work(task)
+    assert (again.run_id, again.attempt) == (bad["id"], 2)
+    assert [attempt["number"] for attempt in api.attempts(bad["id"])] == [1, 2]
+
+
+def test_a_replayed_prerequisite_takes_its_dependents_along(api, worker, task):
+    """S11: with_dependents blocks them again and they run after it; without it the answer names them."""
+    first = api.submit_run(task, 1)
+    second = api.submit_run(task + ".b", 2, depends_on=[first["id"]])
+    worker.work(task, "failed", error=BOOM)
+    api.wait_state(second["id"], "dependency_failed")
+
+    alone = api.post(f"/v1/runs/{first['id']}/retry", {}).json
+    assert (alone["failed_dependents"], alone["replayed_dependents"]) == ([second["id"]], [])
+    worker.work(task, "failed", error=BOOM)
+    api.wait_state(first["id"], "failed")
+    answer = api.post(f"/v1/runs/{first['id']}/retry", {"with_dependents": True}).json
+
+    assert (answer["failed_dependents"], answer["replayed_dependents"]) == ([], [second["id"]])
+    assert api.run(second["id"])["state"] == "blocked"
+    worker.work(task)
+    worker.work(task + ".b")
+    api.wait_state(second["id"], "completed")
+
+
+def test_a_family_is_paused_in_bulk(api, worker, task):
+    """P40: by filter.parent_id."""
+    parent = api.submit_run(task, 1)
+    held = worker.next(task)
+    worker.report(held, "running")
+    children = [api.submit_run(task + ".c", n, parent_id=parent["id"], delay_seconds=3600)["id"] for n in range(3)]
+
+    paused = bulk(api, "pause", {"parent_id": parent["id"]})
+
+    assert sorted(paused["ids"]) == sorted(children)
+    assert {api.run(child)["state"] for child in children} == {"paused"}
+    assert bulk(api, "resume", {"parent_id": parent["id"]})["changed"] == 3
+    bulk(api, "cancel", {"parent_id": parent["id"]})
+    worker.report(held, "completed")
+    held.ack()
+
+
+def test_a_replay_keeps_what_the_run_is(api, worker, task):
+    """T69: id, payload, tags, priority stay; run_at and TTL are counted anew; a busy key is 409 with its holder."""
+    fields = {"tags": {"k": "v"}, "priority": 9, "ttl_seconds": 3600, "dedup_key": task}
+    run = api.submit_run(task, {"n": 1}, **fields)
+    before = api.run(run["id"])["expires_at"]
+    worker.work(task, "failed", error=BOOM)
+    api.wait_state(run["id"], "failed")
+    holder = api.submit_run(task, {"n": 2}, dedup_key=task, delay_seconds=3600)
+
+    busy = api.post(f"/v1/runs/{run['id']}/retry", {})
+    assert (busy.status, busy.code, busy.json["run_id"]) == (409, "dedup_busy", holder["id"])
+    assert api.run(run["id"])["state"] == "failed"
+    api.post(f"/v1/runs/{holder['id']}/cancel", {})
+    again = api.post(f"/v1/runs/{run['id']}/retry", {"run_at": "2099-01-01T00:00:00Z"}).json
+
+    assert (again["id"], again["priority"], again["tags"], again["dedup_key"]) == (run["id"], 9, {"k": "v"}, task)
+    assert again["run_at"] == "2099-01-01T00:00:00.000Z" and again["expires_at"] > before
+    assert api.run(run["id"])["payload"] == {"n": 1}
+
+
+def test_the_command_line_changes_many(bridge, api, task):
+    """T21, T22, S7, S22: the same filters, dry run, as_of, and the exit statuses."""
+    ids = submit_many(api, task, 5, tags={"env": task}, delay_seconds=3600)
+
+    dry = bridge.cli("cancel", "--tag", f"env={task}", "--dry-run", "--output", "json")
+    as_of = json.loads(dry.stdout)["as_of"]
+    done = bridge.cli("cancel", "--tag", f"env={task}", "--as-of", as_of, "--reason", "r", "--output", "json")
+    again = bridge.cli("retry", "--task", task, "--state", "cancelled", "--at", "2099-01-01T00:00:00Z")
+    paused = bridge.cli("pause", "--tag", f"env={task}", "--output", "json")
+    resumed = bridge.cli("resume", "--runs", "--task", task, "--output", "json")
+
+    assert json.loads(dry.stdout)["changed"] == 5
+    assert sorted(json.loads(done.stdout)["ids"]) == sorted(ids)
+    assert again.returncode == 0 and "changed" in again.stdout, again
+    assert (json.loads(paused.stdout)["changed"], json.loads(resumed.stdout)["changed"]) == (5, 5)
+    assert bridge.cli("cancel").returncode == 64
+    assert bridge.cli("cancel", "--task", task, "--held-by", "nonsense").returncode == 1
+    assert bridge.cli("cancel", "--tag", f"env={task}").returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "pause", "resume"])
+def test_nothing_chosen_is_refused(api, verb):
+    """T22: an empty filter is 422 unless all is said."""
+    answer = api.post(f"/v1/runs/{verb}", {"filter": {}})
+    assert (answer.status, answer.code) == (422, "empty_filter")
