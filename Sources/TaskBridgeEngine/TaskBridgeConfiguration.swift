@@ -74,7 +74,7 @@ public struct TaskBridgeConfiguration: Sendable, Equatable {
   public var claimLatencyMaxSeconds = 60
   /// Seconds a published message may stay unconfirmed before its queue counts as dead and its task key is held.
   public var confirmTimeoutSeconds = 30
-  /// Between two load samples, seconds, 10...3,600.
+  /// Between two load samples, seconds, 1...3,600.
   public var loadSampleSeconds = 60
   /// How long load samples are kept, days, 1...3,660.
   public var loadSampleDays = 31

@@ -31,6 +31,7 @@ def refused(bridge, *extra, seconds=30):
 # Kill -9 of the bridge.
 
 def test_scheduled_runs_survive_kill_9_and_come_due(new_bridge, connect, task):
+    """T62, P10, P13: nothing is lost, nothing comes early."""
     bridge = new_bridge()
     runs = [bridge.api.submit_run(task, n, delay_seconds=3) for n in range(20)]
     worker = connect(Worker, bridge.amqp_url)
@@ -49,6 +50,7 @@ def _seconds(text):
 
 
 def test_kill_9_costs_a_running_worker_nothing(new_bridge, connect, task):
+    """T79, N5: the lease stands still, the end that was sent meanwhile counts."""
     bridge = new_bridge()
     worker = connect(Worker, bridge.amqp_url)
     run = bridge.api.submit_run(task, 1, lease_seconds=2, max_lost=0)
@@ -66,6 +68,7 @@ def test_kill_9_costs_a_running_worker_nothing(new_bridge, connect, task):
 
 
 def test_a_launched_run_is_not_doubled_by_a_restart(new_bridge, connect, task):
+    """J26, J48: the same dispatch, once."""
     bridge = new_bridge()
     worker = connect(Worker, bridge.amqp_url)
     run = bridge.api.submit_run(task, 1)
@@ -100,6 +103,7 @@ def test_the_store_is_private(new_bridge):
 # The broker away, or back empty.
 
 def test_a_broker_down_at_start_is_no_reason_not_to_serve(new_bridge, new_broker, connect, task):
+    """P3, N6: submissions wait in the store."""
     broker = new_broker()
     bridge = new_bridge(amqp_url=broker.url, wait_ready=False)
     api = bridge.api
@@ -121,6 +125,7 @@ def test_a_broker_down_at_start_is_no_reason_not_to_serve(new_bridge, new_broker
 
 
 def test_an_outage_costs_no_attempt_and_ends_no_lease(new_bridge, new_broker, connect, task):
+    """N5, T68: I15."""
     broker = new_broker()
     broker.start()
     bridge = new_bridge(amqp_url=broker.url)
@@ -153,6 +158,7 @@ def test_an_outage_costs_no_attempt_and_ends_no_lease(new_bridge, new_broker, co
 
 @pytest.mark.parametrize("bridge_dies_too", [False, True])
 def test_a_fresh_broker_gets_everything_again(new_bridge, new_broker, connect, task, bridge_dies_too):
+    """N1, N2: the same attempt, next dispatch, free."""
     broker = new_broker()
     broker.start()
     bridge = new_bridge(amqp_url=broker.url)
@@ -187,6 +193,7 @@ def test_a_fresh_broker_gets_everything_again(new_bridge, new_broker, connect, t
 
 
 def test_deleted_queues_come_back(new_bridge, broker, connect, task):
+    """N1, N23."""
     vhost = broker.new_vhost()
     bridge = new_bridge(amqp_url=broker.vhost_url(vhost))
     api = bridge.api
@@ -207,6 +214,7 @@ def test_deleted_queues_come_back(new_bridge, broker, connect, task):
 
 
 def test_a_deleted_exchange_comes_back(new_bridge, connect, task):
+    """N1."""
     bridge = new_bridge()
     worker = connect(Worker, bridge.amqp_url)
     first = bridge.api.submit_run(task, 1)
@@ -220,6 +228,7 @@ def test_a_deleted_exchange_comes_back(new_bridge, connect, task):
 
 
 def test_a_broker_of_another_store_is_refused_unless_adopted(new_bridge, tmp_path, task):
+    """N2."""
     first = new_bridge()
     first.stop()
     second = Bridge(tmp_path / "second", first.amqp_url)
@@ -244,6 +253,7 @@ def test_a_broker_of_another_store_is_refused_unless_adopted(new_bridge, tmp_pat
 # What keeps a bridge from starting: one clear message, the next step, the exit status of the contract.
 
 def test_a_second_bridge_on_one_store_is_refused(new_bridge, tmp_path):
+    """N36: exit 5 with pid and host."""
     first = new_bridge()
     second = Bridge(tmp_path / "second", first.amqp_url)
     second.data = first.data
@@ -256,6 +266,7 @@ def test_a_second_bridge_on_one_store_is_refused(new_bridge, tmp_path):
 
 
 def test_a_copied_store_on_one_broker_is_refused(new_bridge, tmp_path):
+    """N36."""
     first = new_bridge()
     copy = Bridge(tmp_path / "copy", first.amqp_url)
     os.makedirs(copy.data, mode=0o700)
@@ -296,6 +307,7 @@ def test_a_corrupt_store_is_refused_and_left_alone(new_bridge, task, damage):
 
 
 def test_a_newer_store_is_refused_and_left_alone(new_bridge):
+    """S36."""
     bridge = new_bridge()
     bridge.stop()
     path = os.path.join(bridge.data, "taskbridge.db")
@@ -404,6 +416,7 @@ def test_odd_surroundings_change_nothing(new_bridge, connect, task, monkeypatch)
 
 
 def test_a_store_moved_elsewhere_goes_on(new_bridge, connect, task):
+    """P13: all state is in the store."""
     bridge = new_bridge()
     run = bridge.api.submit_run(task, 1)
     bridge.api.wait_state(run["id"], "launched")
@@ -450,6 +463,7 @@ def _answers(broker, queue):
 
 
 def test_a_queue_that_confirms_nothing_holds_its_own_task_key_alone(new_bridge, new_broker, connect, task):
+    """S4, N11: `queue_degraded`; the others flow."""
     broker = new_broker()
     broker.start()
     queue = f"taskbridge.run.{task}"

@@ -177,7 +177,7 @@ extension Setting {
     integer("heartbeat_seconds", 1...60, \.heartbeatSeconds),
     integer("claim_latency_max_seconds", 1...3_600, \.claimLatencyMaxSeconds),
     integer("confirm_timeout_seconds", 1...3_600, \.confirmTimeoutSeconds),
-    integer("load_sample_seconds", 10...3_600, \.loadSampleSeconds),
+    integer("load_sample_seconds", 1...3_600, \.loadSampleSeconds),
     integer("load_sample_days", 1...3_660, \.loadSampleDays),
     integer("backlog_limit", 1...100_000_000, \.backlogLimit),
     integer("payload_limit_bytes", 1...16_777_216, \.payloadLimitBytes),
