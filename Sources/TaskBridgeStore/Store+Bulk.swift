@@ -70,7 +70,7 @@ extension ReadTransaction {
       var select = try select(filter, request.verb, asOf: asOf, sort: sort, held: held)
       if select.isImpossible { return [] }
       if phase == .others { select.require("+r.state <> 'waiting'") }
-      let order = select.order(by: sort, after: cursor.map { PageCursor($0) })
+      let order = select.order(by: sort, after: cursor.map { PageCursor($0) }, ordering: ListOrdering(now: .earliest))
       return try db.once(
         composed: """
           SELECT \(select.sequence), r.id, r.state FROM \(select.source) \(select.query.whereClause) \

@@ -76,7 +76,8 @@ extension Player {
   func resume(_ pick: UInt32) async throws {
     guard let subject = one(of: Self.subjects, pick) else { return }
     note("resume \(subject)")
-    guard try await write({ tx throws(StoreError) in try tx.resume(subject) }) != nil else { return }
+    let now = now
+    guard try await write({ tx throws(StoreError) in try tx.resume(subject, now: now) }) != nil else { return }
     model.gates.pauses.removeValue(forKey: subject)
     try compareControls()
   }
