@@ -3,8 +3,7 @@ import TaskBridgeEngine
 
 /// The coming times of a schedule that is stored nowhere.
 struct ScheduleForecast: Sendable {
-  static let countDefault = 10
-  static let countRange = 1...1_000
+  static let countRange = 1...ScheduleRule.forecastCountMax
 
   var rule: ScheduleRule
   var after: Timestamp
@@ -19,7 +18,7 @@ struct ScheduleForecast: Sendable {
     let fields = ScheduleFields(object)
     var faults = fields.faults
     after = now
-    count = Self.countDefault
+    count = ScheduleRule.forecastCountDefault
     for member in object.members where !ScheduleFields.names.contains(member.key) {
       switch member.key {
       case "after":
@@ -68,15 +67,7 @@ struct ScheduleForecast: Sendable {
   }
 
   /// The next ``count`` times; fewer when the schedule ends before.
-  func items() -> [Occurrence] {
-    var items: [Occurrence] = []
-    var last = after
-    while items.count < min(count, rule.maxRuns ?? count), let next = rule.next(after: last) {
-      items.append(next)
-      last = next.at
-    }
-    return items
-  }
+  func items() -> [Occurrence] { rule.forecast(after: after, count: count) }
 }
 
 extension ScheduleForecast: JSONWritable {

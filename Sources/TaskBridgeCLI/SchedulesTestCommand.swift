@@ -27,7 +27,7 @@ struct SchedulesTestCommand: AsyncParsableCommand {
   var after: String?
 
   @Option(help: "How many times, 1...1000.")
-  var count = ScheduleForecast.countDefault
+  var count = ScheduleRule.forecastCountDefault
 
   @Option(help: "What to do with local times that the clocks jump over.")
   var dstGap = DSTGap.runAfter
@@ -60,9 +60,7 @@ struct SchedulesTestCommand: AsyncParsableCommand {
     }
     var json = JSONWriter()
     forecast.write(to: &json)
-    output.printer.page(json.bytes, Table("AT", "LOCAL", "NOTE~")) { table, item in
-      table.add(item["at"]?.text, item["local"]?.text, item["note"]?.text)
-    }
+    output.printer.page(json.bytes, SchedulesNextCommand.table, fill: SchedulesNextCommand.add)
     if forecast.items().count < forecast.count { StandardError.say("no further time follows") }
   }
 
@@ -101,3 +99,6 @@ struct SchedulesTestCommand: AsyncParsableCommand {
 
 extension DSTGap: ExpressibleByArgument {}
 extension DSTOverlap: ExpressibleByArgument {}
+extension ScheduleRule.IntervalMode: ExpressibleByArgument {}
+extension ScheduleRule.CatchUp: ExpressibleByArgument {}
+extension ScheduleRule.Overlap: ExpressibleByArgument {}

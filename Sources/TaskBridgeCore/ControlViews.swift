@@ -137,10 +137,14 @@ public struct ListQuery: Sendable, Equatable {
     cursor = try page.cursor(of: scope)
   }
 
+  /// The name of the last item of the page before; nil for the first page.
+  public var lastName: String? {
+    if case .text(let text)? = cursor?.parts.first { text } else { nil }
+  }
+
   /// The page of `items`, which are sorted by name.
   public func page<Item>(_ items: [Item], name: (Item) -> String) -> Page<Item> {
-    var last: String?
-    if case .text(let text)? = cursor?.parts.first { last = text }
+    let last = lastName
     let rest = items.filter { item in last.map { $0 < name(item) } ?? true }
     return Page(Array(rest.prefix(limit + 1)), limit: limit) { PageCursor([.text(name($0))]).text(scope: scope) }
   }

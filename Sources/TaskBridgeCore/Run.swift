@@ -63,6 +63,10 @@ public struct Run: Sendable, Equatable {
   public var agesFrom: Timestamp?
   /// Since when the run itself is paused.
   public var pausedAt: Timestamp?
+  /// The name of the schedule that made the run, by its clock or by hand.
+  public var schedule: String?
+  /// The time of the schedule that the run was made for; nil for a run made by hand.
+  public var nominalAt: Timestamp?
 
   public init(sequence: Int64, id: RunID, task: TaskKey, state: RunState, createdAt: Timestamp) {
     self.sequence = sequence

@@ -63,6 +63,8 @@ public struct RunView: Sendable, Equatable, JSONWritable {
       json.member("replays", run.replays)
       json.member("superseded_by", run.supersededBy)
       json.member("follow_up_id", run.followUpID)
+      json.member("schedule", run.schedule)
+      json.member("nominal_at", run.nominalAt)
       if let payload { payload.write(into: &json) }
     }
   }

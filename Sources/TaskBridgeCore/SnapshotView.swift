@@ -40,6 +40,7 @@ public struct SnapshotView: Sendable, JSONWritable {
   }
 
   public static let runningMax = 100
+  public static let schedulesMax = 100
 
   public var at: Timestamp
   public var version = ""
@@ -49,6 +50,10 @@ public struct SnapshotView: Sendable, JSONWritable {
   public var groups: [GroupView] = []
   /// The newest ``runningMax``.
   public var running: [RunView] = []
+  /// The ``schedulesMax`` that are due next; those without a next time, as paused ones, come last.
+  public var schedules: [ScheduleView] = []
+  /// Of the whole store.
+  public var scheduleCounts = ScheduleCounts()
   public var outboxPending = 0
   public var outboxOldest: Timestamp?
   public var broker = Broker(connected: false, blocked: false, version: nil)
@@ -83,8 +88,7 @@ public struct SnapshotView: Sendable, JSONWritable {
       json.array { json in for line in tasks { TaskView(at: at, line: line).write(to: &json) } }
       json.member("groups", array: groups)
       json.member("running", array: running)
-      json.key("schedules")
-      json.array { _ in }
+      json.member("schedules", array: schedules)
       json.key("outbox")
       json.object { json in
         json.member("pending", outboxPending)

@@ -10,6 +10,7 @@ final class BridgeContext: Sendable {
   let store: Store
   let state = BridgeState()
   let clock: WallClock
+  let zones: TimeZoneDatabase
   let names: ObjectNames
   let signer: TokenSigner
   let codec: MessageCodec
@@ -29,10 +30,14 @@ final class BridgeContext: Sendable {
 
   private let ids = Mutex((generator: RunIDGenerator(), random: BufferedRandom()))
 
-  init(configuration: TaskBridgeConfiguration, store: Store, signals: CommitSignals, clock: WallClock, logger: Logger) {
+  init(
+    configuration: TaskBridgeConfiguration, store: Store, signals: CommitSignals, clock: WallClock,
+    zones: TimeZoneDatabase = .system, logger: Logger
+  ) {
     self.configuration = configuration
     self.store = store
     self.clock = clock
+    self.zones = zones
     self.logger = logger
     names = ObjectNames(prefix: configuration.prefix)
     signer = TokenSigner(secret: store.identity.secret)

@@ -29,6 +29,9 @@ final class BridgeState: Sendable {
     /// Task keys whose queue cannot be used, with the broker's words.
     var degraded: [TaskKey: Degradation] = [:]
     var storeProblem: String?
+    /// The first restore is done.
+    var hasRestored = false
+    var firesSchedules = false
   }
 
   private let facts = Mutex(Facts())
@@ -42,6 +45,7 @@ final class BridgeState: Sendable {
   func enter(_ phase: Phase, brokerVersion: String? = nil) {
     facts.withLock { facts in
       facts.phase = phase
+      if phase == .running { facts.hasRestored = true }
       if let brokerVersion { facts.brokerVersion = brokerVersion }
       if case .brokerDown = phase { facts.isBlocked = false }
     }
@@ -62,6 +66,14 @@ final class BridgeState: Sendable {
 
   /// No lease ends unless reports can come in: while the broker is away, and until what waited there was read.
   var leasesFrozen: Bool { phase != .running }
+
+  /// Whether broker and store were brought in line once since the start: before, no schedule is fired.
+  var hasRestored: Bool { facts.withLock { $0.hasRestored } }
+
+  /// Whether schedules are fired. While they are not, their nominal times are missed.
+  var firesSchedules: Bool { facts.withLock { $0.firesSchedules } }
+
+  func setFiresSchedules(_ fires: Bool) { facts.withLock { $0.firesSchedules = fires } }
 
   var readiness: Readiness {
     facts.withLock { facts in

@@ -20,6 +20,11 @@ public final class TaskBridge: Sendable {
   public static func open(
     _ configuration: TaskBridgeConfiguration, logger: Logger, onFatal: @escaping @Sendable (StartError) -> Void
   ) throws(StartError) -> TaskBridge {
+    do throws(TimeZoneError) {
+      try TimeZoneDatabase.system.check()
+    } catch {
+      throw StartError(message: error.description, exitCode: 1)
+    }
     let signals = CommitSignals()
     do throws(StoreError) {
       let store = try Store.open(
@@ -81,7 +86,7 @@ public final class TaskBridge: Sendable {
     }
   }
 
-  private func checkBacklog() throws(Problem) {
+  func checkBacklog() throws(Problem) {
     guard store.backlog >= configuration.backlogLimit else { return }
     throw Problem(
       429, "backlog_full",

@@ -18,14 +18,16 @@ package struct TimeZoneError: Error, Equatable, CustomStringConvertible {
   package var description: String
 }
 
-/// The time zones of this machine, as the Debian package `tzdata` installs them.
+/// The time zones of this machine, as the Debian package `tzdata` installs them, or those in the directory that the
+/// environment variable `TZDIR` names, as for the C library.
 ///
 /// Each is read once, when it is first asked for; an update of the package needs a restart of the bridge. What is kept
 /// is bounded by the number of zones, about 600 of 4 KiB.
 package final class TimeZoneDatabase: Sendable {
   package static let standardDirectory = "/usr/share/zoneinfo"
   /// The zones of this machine.
-  package static let system = TimeZoneDatabase()
+  package static let system = TimeZoneDatabase(
+    directory: ProcessInfo.processInfo.environment["TZDIR"] ?? standardDirectory)
 
   private let directory: String
   private let known = Mutex<[String: TimeZoneRules]>([:])
@@ -83,7 +85,8 @@ package final class TimeZoneDatabase: Sendable {
     guard !names.isEmpty else {
       return TimeZoneError(
         code: .zoneDataMissing,
-        description: "there is no time zone data in \(directory); install it: apt-get install tzdata")
+        description:
+          "there is no time zone data in \(directory), which schedules need; install it: apt-get install tzdata")
     }
     let near = Self.nearest(to: name, among: names)
     let advice = near.isEmpty ? "names are those of the IANA database, such as Europe/Berlin" : "did you mean \(near)?"

@@ -2,7 +2,7 @@ import Logging
 import TaskBridgeCore
 import TaskBridgeStore
 
-/// Watches the clock: due runs, expiry, leases and time limits. Holds one due time in memory, not a list.
+/// Watches the clock: due runs, schedules, expiry, leases and time limits. Holds one due time in memory, not a list.
 struct Timekeeper: Sendable {
   /// Most rows of one kind in one transaction.
   static let slice = 500
@@ -10,6 +10,10 @@ struct Timekeeper: Sendable {
   static let gapSecondsMax = 5.0
   /// A wall clock that moved by more than this against the boot clock was set.
   static let jumpSecondsMax = 2.0
+  /// Nominal times in a gap or jump of more than this are missed; in a shorter one they are late.
+  static let missedSecondsMin = 60.0
+  /// In one transaction no further schedule is fired once so many runs were made.
+  static let firedMax = 200
 
   let bridge: BridgeContext
 
@@ -25,6 +29,8 @@ struct Timekeeper: Sendable {
           metadata: ["stopped_seconds": "\(uptime - last)", "wall_moved_seconds": "\(moved)"])
         try await grantGrace()
         offset = wallOffset()
+        // Nothing ran meanwhile: what is longer ago than a moment was missed, as if the bridge had been down.
+        if max(uptime - last, moved) > Self.missedSecondsMin { bridge.state.setFiresSchedules(false) }
       }
       let wait: Double
       do {
@@ -57,7 +63,8 @@ struct Timekeeper: Sendable {
     let (now, policies, jitter) = (bridge.clock.now(), bridge.policyLookup, bridge.jitter())
     // No lease ends while reports cannot come in.
     let sweepsLeases = !bridge.state.leasesFrozen
-    let (isFull, next) = try await bridge.writing { transaction throws(StoreError) in
+    let firing = firing()
+    let (isFull, next, problems) = try await bridge.writing { transaction throws(StoreError) in
       try transaction.endPauses(now: now)
       var isFull = try transaction.promoteDue(now: now, limit: Self.slice) == Self.slice
       isFull = try transaction.expire(now: now, limit: Self.slice) == Self.slice || isFull
@@ -66,7 +73,16 @@ struct Timekeeper: Sendable {
         let leases = try transaction.sweepLeases(now: now, limit: Self.slice, policies: policies, jitter: jitter)
         isFull = isFull || timeouts == Self.slice || leases == Self.slice
       }
-      return (isFull, try transaction.nextDue())
+      let fired = try firing?.run(transaction, now: now) ?? FiredSchedules()
+      let scheduleDue = firing == nil ? nil : try transaction.nextScheduleDue()
+      let next = [try transaction.nextDue(), scheduleDue].compactMap { $0 }.min()
+      return (isFull || fired.isFull, next, fired.problems)
+    }
+    if firing != nil { bridge.state.setFiresSchedules(true) }
+    for (schedule, problem) in problems {
+      bridge.logger.error(
+        "a schedule made no run",
+        metadata: ["schedule": "\(schedule)", "code": "\(problem.code)", "detail": "\(problem.detail)"])
     }
     if isFull { return 0 }
     guard let next else { return 1 }

@@ -25,6 +25,12 @@ struct PrometheusText {
         }
       }
     }
+    family("taskbridge_schedules", "Schedules by how they stand.") { family in
+      let counts = snapshot.scheduleCounts
+      for (state, count) in [("active", counts.active), ("paused", counts.paused), ("ended", counts.ended)] {
+        family.sample(Double(count), [("state", state)])
+      }
+    }
     let oldest = snapshot.outboxOldest.map { max(0, snapshot.at.seconds(since: $0)) } ?? 0
     gauge("taskbridge_outbox_pending", "Messages the broker has not confirmed.", Double(snapshot.outboxPending))
     gauge("taskbridge_outbox_oldest_seconds", "How long the oldest of them waits.", oldest)

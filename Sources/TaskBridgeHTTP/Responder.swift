@@ -32,7 +32,7 @@ struct Responder: Sendable {
       answer = refuse(problem, request)
     }
     let now = bridge.clockNow
-    answer.fields[.contentLength] = String(answer.body.readableBytes)
+    if answer.status != .noContent { answer.fields[.contentLength] = String(answer.body.readableBytes) }
     answer.fields[.date] = date.text(at: now)
     if answer.closesConnection { answer.fields[.connection] = "close" }
     let head = HTTPResponse(status: answer.status, headerFields: answer.fields)

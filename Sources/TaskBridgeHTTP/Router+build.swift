@@ -16,6 +16,7 @@ extension Router {
     LookupController.addRoutes(to: &router)
     TasksController.addRoutes(to: &router)
     GroupsController.addRoutes(to: &router)
+    SchedulesController.addRoutes(to: &router, payloadBytesMax: configuration.payloadLimitBytes)
     StatusController.addRoutes(to: &router)
     let descriptions = router.descriptions
     router.on(.get, "/") { exchange throws(Problem) in

@@ -17,6 +17,13 @@ struct BodyRule: Sendable {
   static let optionalJSON = BodyRule(
     bytesMax: HTTPLimits.bodyBytesMax, contentTypes: ["application/json"], isRequired: false)
 
+  /// A submission whose payload may have so many bytes; given as base64 it is a third longer.
+  static func submission(payloadBytesMax: Int) -> BodyRule {
+    BodyRule(
+      bytesMax: payloadBytesMax / 3 * 4 + HTTPLimits.submissionExtraBytes, contentTypes: ["application/json"],
+      isRequired: true)
+  }
+
   var isRead: Bool { bytesMax > 0 }
 }
 

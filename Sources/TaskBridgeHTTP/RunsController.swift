@@ -6,10 +6,7 @@ import TaskBridgeEngine
 enum RunsController {
   static func addRoutes(to router: inout Router, payloadBytesMax: Int) {
     let limits = SubmissionLimits(payloadBytesMax: payloadBytesMax)
-    let submission = BodyRule(
-      // A payload given as base64 is a third longer.
-      bytesMax: payloadBytesMax / 3 * 4 + HTTPLimits.submissionExtraBytes, contentTypes: ["application/json"],
-      isRequired: true)
+    let submission = BodyRule.submission(payloadBytesMax: payloadBytesMax)
     let batch = BodyRule(
       bytesMax: HTTPLimits.batchBytesMax, contentTypes: ["application/json", "application/x-ndjson"], isRequired: true)
     router.on(.post, "/v1/runs", body: submission) { exchange throws(Problem) in
@@ -35,7 +32,11 @@ enum RunsController {
     try exchange.refuseParameters()
     let submission = try Submission.parse(
       body: exchange.body, idempotencyKeyHeader: exchange.head.headerFields[.idempotencyKey], limits: limits)
-    let answer = try await exchange.bridge.submit(submission, actor: exchange.actor)
+    return answer(to: try await exchange.bridge.submit(submission, actor: exchange.actor))
+  }
+
+  /// What a submission is answered with.
+  static func answer(to answer: SubmissionAnswer) -> Answer {
     var response = Answer(status: HTTPResponse.Status(code: answer.httpStatus), answer)
     if answer.problem != nil { response.fields = Answer.problemFields }
     response.fields[.location] = "/v1/runs/\(answer.run.run.id)"

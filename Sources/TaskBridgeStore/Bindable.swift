@@ -103,3 +103,4 @@ extension VerdictCode: Bindable {}
 extension OnDependencyFailure: Bindable {}
 extension TTLFrom: Bindable {}
 extension DeadLetterReason: Bindable {}
+extension ScheduleView.Time.Reason: Bindable {}

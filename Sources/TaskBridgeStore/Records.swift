@@ -9,10 +9,10 @@ extension Run {
     r.fail_fast, r.on_dependency_failure, r.open_dependencies, r.open_children, r.max_attempts, r.max_lost, \
     r.lease_seconds, r.timeout_seconds, r.ttl_seconds, r.ttl_from, r.retry, r.resources, r.resource_scales, \
     r.fallback_tasks, r.traceparent, r.tracestate, r.replays, r.superseded_by, r.follow_up, \
-    r.ages_from, r.paused_at
+    r.ages_from, r.paused_at, r.schedule, r.nominal_at
     """
   /// How many columns ``columns`` names: further ones of a query start here.
-  static let columnCount: Int32 = 47
+  static let columnCount: Int32 = 49
 
   init(row: Row) throws(StoreError) {
     self.init(
@@ -60,6 +60,8 @@ extension Run {
     followUpID = try row.optionalRunID(44)
     agesFrom = row.optionalTime(45)
     pausedAt = row.optionalTime(46)
+    schedule = row.optionalText(47)
+    nominalAt = row.optionalTime(48)
   }
 }
 

@@ -111,7 +111,9 @@ enum Schema {
       superseded_by BLOB,
       follow_up BLOB,
       ages_from INTEGER,
-      paused_at INTEGER
+      paused_at INTEGER,
+      schedule TEXT,
+      nominal_at INTEGER CHECK (nominal_at IS NULL OR schedule IS NOT NULL)
     ) STRICT;
 
     -- By the task key of the submission: a fallback may have moved the run to another one.
@@ -134,6 +136,7 @@ enum Schema {
     CREATE INDEX runs_group ON runs (group_name, seq) WHERE group_name IS NOT NULL;
     CREATE INDEX runs_follow_up ON runs (follow_up) WHERE follow_up IS NOT NULL;
     CREATE INDEX runs_parent ON runs (parent, seq) WHERE parent IS NOT NULL;
+    CREATE INDEX runs_schedule ON runs (schedule, finished_at) WHERE schedule IS NOT NULL;
 
     CREATE TABLE payloads (
       run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
@@ -342,6 +345,45 @@ enum Schema {
       name TEXT NOT NULL,
       body TEXT NOT NULL,
       PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- `due_at` is when it is to be looked at next: its next nominal time; NULL while it is paused, when it has ended, and
+    -- while a fixed delay waits for the end of a run.
+    CREATE TABLE schedules (
+      name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 120),
+      task TEXT NOT NULL,
+      body TEXT NOT NULL,
+      created_at INTEGER NOT NULL,
+      updated_at INTEGER NOT NULL,
+      decided_through INTEGER NOT NULL,
+      missed_through INTEGER NOT NULL,
+      runs_made INTEGER NOT NULL DEFAULT 0,
+      times INTEGER NOT NULL DEFAULT 0,
+      ended INTEGER NOT NULL DEFAULT 0 CHECK (ended IN (0, 1)),
+      due_at INTEGER CHECK (due_at IS NULL OR ended = 0 AND paused_since IS NULL),
+      paused_since INTEGER,
+      paused_by TEXT,
+      pause_reason TEXT,
+      last_at INTEGER,
+      last_run BLOB,
+      payload BLOB NOT NULL,
+      content_type TEXT,
+      content_encoding TEXT
+    ) STRICT;
+    CREATE INDEX schedules_due ON schedules (due_at, name) WHERE due_at IS NOT NULL;
+
+    -- What became of each nominal time: one run at most. Neighbours that did not run, for one reason, share a row.
+    CREATE TABLE schedule_times (
+      schedule TEXT NOT NULL,
+      nominal_at INTEGER NOT NULL,
+      last_nominal_at INTEGER NOT NULL CHECK (last_nominal_at >= nominal_at),
+      count INTEGER NOT NULL CHECK (count >= 1),
+      decided_at INTEGER NOT NULL,
+      run BLOB,
+      reason TEXT CHECK ((reason IS NULL) = (run IS NOT NULL)
+        AND (reason IS NULL OR \(isAny(ScheduleView.Time.Reason.allCases, "reason")))),
+      note TEXT,
+      PRIMARY KEY (schedule, nominal_at)
     ) STRICT, WITHOUT ROWID;
 
     -- What is left of the rate limits.

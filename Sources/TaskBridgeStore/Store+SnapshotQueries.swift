@@ -19,6 +19,8 @@ extension ReadTransaction {
     view.nextRunAt = try nextRunAt(domain: domain)
     view.resources = try resources(domain: domain)
     view.rates = try rates(now: now)
+    view.schedules = try schedulesByDue(domain: domain, limit: SnapshotView.schedulesMax)
+    view.scheduleCounts = try scheduleCounts()
     return view
   }
 
@@ -121,10 +123,12 @@ extension ReadTransaction {
     var query = ComposedQuery()
     query.require("r.state = 'scheduled'")
     if let domain { query.require(domain: domain, column: "r.task") }
-    return try db.all(
+    let run = try db.all(
       composed: "SELECT r.run_at FROM runs AS r INDEXED BY runs_due \(query.whereClause) ORDER BY r.run_at LIMIT 1",
       query.values
     ) { row throws(StoreError) in row.time(0) }.first
+    let schedule = try schedulesByDue(domain: domain, limit: 1).first?.nextAt
+    return [run, schedule].compactMap { $0 }.min()
   }
 
   private func resources(domain: String?) throws(StoreError) -> [String: Double] {

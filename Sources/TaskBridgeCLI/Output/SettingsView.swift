@@ -5,14 +5,16 @@ enum SettingsView {
   /// A value that is JSON is taken as it is, any other text as a string.
   static func body(_ settings: [ArgumentReader.Tag]) -> [UInt8] {
     var body = JSONObjectText()
-    for setting in settings {
-      if isJSON(setting.value) {
-        body.add(setting.key, raw: setting.value.utf8)
-      } else {
-        body.add(setting.key, setting.value)
-      }
-    }
+    for setting in settings { add(setting, to: &body) }
     return body.bytes
+  }
+
+  static func add(_ setting: ArgumentReader.Tag, to body: inout JSONObjectText) {
+    if isJSON(setting.value) {
+      body.add(setting.key, raw: setting.value.utf8)
+    } else {
+      body.add(setting.key, setting.value)
+    }
   }
 
   private static func isJSON(_ text: String) -> Bool {
