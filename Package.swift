@@ -112,7 +112,11 @@ let package = Package(
       dependencies: ["AMQPClient", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict),
     .testTarget(
-      name: "EngineTests", dependencies: ["TaskBridgeEngine", "TaskBridgeStore", "TaskBridgeCore", "AMQPClient"],
+      name: "EngineTests",
+      dependencies: [
+        "TaskBridgeEngine", "TaskBridgeStore", "TaskBridgeCore", "AMQPClient",
+        .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "HTTPTests",

@@ -185,6 +185,8 @@ struct BrokerSession: Sendable {
         try await Timekeeper(bridge: bridge).grantGrace()
         try await publisher.republishPending()
         bridge.state.enter(.running)
+        // Leases end and schedules fire again.
+        bridge.due.raise()
         bridge.logger.info("ready", metadata: ["broker": "\(publish.endpoint) \(publish.serverVersion)"])
         try await release(publisher: publisher, replies: replies, incarnation: incarnation)
       }

@@ -29,8 +29,7 @@ struct Timekeeper: Sendable {
           metadata: ["stopped_seconds": "\(uptime - last)", "wall_moved_seconds": "\(moved)"])
         try await grantGrace()
         offset = wallOffset()
-        // Nothing ran meanwhile: what is longer ago than a moment was missed, as if the bridge had been down.
-        if max(uptime - last, moved) > Self.missedSecondsMin { bridge.state.setFiresSchedules(false) }
+        if Self.hasMissed(gapSeconds: uptime - last, jumpSeconds: moved) { bridge.state.setFiresSchedules(false) }
       }
       let wait: Double
       do {
@@ -43,6 +42,12 @@ struct Timekeeper: Sendable {
       last = bridge.clock.uptimeSeconds()
       await bridge.due.wait(atMost: wait)
     }
+  }
+
+  /// Whether nominal times were missed as if the bridge had been down: it was stopped or suspended, or the wall clock
+  /// was set ahead, by more than a moment.
+  static func hasMissed(gapSeconds: Double, jumpSeconds: Double) -> Bool {
+    max(gapSeconds, jumpSeconds) > missedSecondsMin
   }
 
   private func wallOffset() -> Double {
