@@ -108,7 +108,7 @@ import Testing
     try await withBridge(backlogLimit: 2) { bridge in
       bridge.context.state.enter(.running)
       try await bridge.add(#""every_seconds":10"#)
-      for seconds in [10.0, 20, 30, 40] { try await bridge.round(at: seconds) }
+      for seconds in [1.0, 10, 20, 30, 40] { try await bridge.round(at: seconds) }
       #expect(try await bridge.fired() == [10, 20])
 
       for run in try await bridge.bridge.runs(RunQuery()).items {
