@@ -2,7 +2,7 @@ extension RunFilter {
   /// Names of the filters, for hints; `tag.<key>` stands for any key.
   public static let names: [String] = {
     [
-      "state", "task", "domain", "tag.<key>", "tag_prefix", "group", "workflow_id", "parent_id", "dedup_key",
+      "state", "task", "domain", "tag.<key>", "tag_prefix", "group", "workflow_id", "kept_by", "parent_id", "dedup_key",
       "name_like",
       "id", "name", "template", "array", "has_children", "held_by", "error_type", "exclude_task",
     ] + NullableField.allCases.map { "\($0.rawValue)_is_null" }
@@ -24,6 +24,7 @@ extension RunFilter {
     readTags(&reader)
     group = reader.text("group")
     workflowID = reader.text("workflow_id")
+    keptBy = reader.text("kept_by")
     parentID = reader.runID("parent_id")
     dedupKey = reader.text("dedup_key")
     name = reader.text("name")

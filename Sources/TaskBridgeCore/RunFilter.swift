@@ -60,6 +60,8 @@ public struct RunFilter: Sendable, Equatable {
   public var tagPrefix: String?
   public var group: String?
   public var workflowID: String?
+  /// The workflow kept the run when it took another one's place.
+  public var keptBy: String?
   public var parentID: RunID?
   public var dedupKey: String?
   public var name: String?

@@ -192,8 +192,7 @@ private struct BatchReader {
 
   /// References by index must exist and must not go in circles.
   private mutating func checkReferences() {
-    var dependents: [[Int]] = Array(repeating: [], count: submissions.count)
-    var open = Array(repeating: 0, count: submissions.count)
+    var prerequisites: [[Int]] = Array(repeating: [], count: submissions.count)
     for (index, submission) in submissions.enumerated() {
       for (position, reference) in submission.dependsOn.enumerated() {
         guard case .index(let target) = reference else { continue }
@@ -204,26 +203,18 @@ private struct BatchReader {
               detail: "\"#\(target)\" is not in this batch; allowed: \"#0\" to \"#\(submissions.count - 1)\""))
           continue
         }
-        dependents[target].append(index)
-        open[index] += 1
+        prerequisites[index].append(target)
       }
     }
-    // Take away what waits for nothing, again and again: what remains waits in a circle or behind one.
-    var free = open.indices.filter { open[$0] == 0 }
-    var left = submissions.count
-    while let index = free.popLast() {
-      left -= 1
-      for dependent in dependents[index] {
-        open[dependent] -= 1
-        if open[dependent] == 0 { free.append(dependent) }
-      }
-    }
-    guard left > 0, faults.isEmpty else { return }
-    for index in open.indices where open[index] > 0 {
-      faults.append(
-        Fault(
-          pointer: "/runs/\(index)/depends_on", detail: "the run waits for itself, directly or through others",
-          code: "dependency_cycle"))
+    guard faults.isEmpty else { return }
+    let cycle = dependencyCycle(prerequisites)
+    guard let first = cycle.first else { return }
+    let path = dependencyCycleText(cycle)
+    faults.append(
+      Fault(pointer: "/runs/\(first)/depends_on", detail: "the run waits for itself: \(path)", code: "dependency_cycle")
+    )
+    for index in cycle.dropFirst().dropLast() {
+      faults.append(Fault(pointer: "/runs/\(index)/depends_on", detail: "part of the circle", code: "dependency_cycle"))
     }
   }
 }

@@ -27,10 +27,16 @@ public struct PreparedSubmission: Sendable {
   public var id: RunID
   /// `$payload` replaced by its digest.
   public var dedupKey: String?
+  /// A short name of a payload: the same for payloads with the same canonical form.
+  public var digest: @Sendable ([UInt8]) -> String
 
-  public init(_ submission: Submission, id: RunID, dedupKey: String?) {
+  public init(
+    _ submission: Submission, id: RunID, dedupKey: String?,
+    digest: @escaping @Sendable ([UInt8]) -> String = { String(decoding: canonicalPayload($0), as: UTF8.self) }
+  ) {
     self.submission = submission
     self.id = id
     self.dedupKey = dedupKey
+    self.digest = digest
   }
 }

@@ -14,7 +14,13 @@ struct DeadLetterMirror: Sendable {
   func run() async throws {
     while !Task.isCancelled {
       for task in try await bridge.writing({ transaction throws(StoreError) in try transaction.mirroredTasks() }) {
-        try await sync(task)
+        let leftovers = try await bridge.writing { transaction throws(StoreError) in
+          try transaction.mirrorLeftovers(of: task)
+        }
+        guard try await sync(task), leftovers > 0 else { continue }
+        try await bridge.writing { transaction throws(StoreError) in
+          try transaction.forgetMirrorLeftovers(of: task, seen: leftovers)
+        }
       }
       await bridge.mirror.wait(atMost: 3_600)
       // Several replays in a row are one pass.
@@ -26,21 +32,26 @@ struct DeadLetterMirror: Sendable {
   ///
   /// The table is read twice: a letter counts as missing only when it was there, and out of the outbox, before the
   /// first look; a message goes only when its letter is resolved after the last.
-  func sync(_ task: TaskKey) async throws {
+  ///
+  /// - Returns: whether all that lay in the queue was looked at.
+  func sync(_ task: TaskKey) async throws -> Bool {
     let queue = topology.names.dead(task)
-    guard try await bridge.haveDeadQueue(task, topology: topology) else { return }
+    guard try await bridge.haveDeadQueue(task, topology: topology) else { return false }
     let before = try await bridge.writing { transaction throws(StoreError) in
       try transaction.unresolvedDeadLetters(of: task, onlyPublished: true)
     }
-    guard let info = try await topology.look(queue) else { return topology.forget(queue) }
-    if info.messageCount == 0, before.isEmpty { return }
+    guard let info = try await topology.look(queue) else {
+      topology.forget(queue)
+      return false
+    }
+    if info.messageCount == 0, before.isEmpty { return true }
     let connection: AMQPConnection
     do {
       connection = try await open("mirror")
     } catch {
       // No connection to spare: the next pass will do.
       bridge.logger.warning("dead letters cannot be compared now", metadata: ["error": "\(error)"])
-      return
+      return false
     }
     let found = await messages(of: queue, atMost: info.messageCount, on: connection)
     let wanted = try await bridge.writing { transaction throws(StoreError) in
@@ -54,10 +65,12 @@ struct DeadLetterMirror: Sendable {
     connection.settle(acknowledged: surplus.map(\.tag))
     await connection.close()
     let missing = found.count < info.messageCount ? [] : before.intersection(wanted).subtracting(seen)
-    guard !missing.isEmpty else { return }
+    let isWhole = found.count >= info.messageCount
+    guard !missing.isEmpty else { return isWhole }
     let now = bridge.clock.now()
     try await bridge.writing { transaction throws(StoreError) in try transaction.mirrorAgain(missing, now: now) }
     bridge.logger.info("dead letters mirrored again", metadata: ["queue": "\(queue)", "messages": "\(missing.count)"])
+    return isWhole
   }
 
   /// What lies in the queue, unsettled: closing the connection puts it back.

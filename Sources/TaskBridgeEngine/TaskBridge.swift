@@ -61,7 +61,11 @@ public final class TaskBridge: Sendable {
   }
 
   /// Stores a batch, or nothing of it.
-  public func submit(batch: [Submission], actor: String) async throws(Problem) -> [SubmissionAnswer] {
+  ///
+  /// - Parameter workflow: the workflow whose place the batch takes.
+  public func submit(
+    batch: [Submission], superseding workflow: String? = nil, actor: String
+  ) async throws(Problem) -> [SubmissionAnswer] {
     try checkBacklog()
     let now = now()
     var prepared: [PreparedSubmission] = []
@@ -78,7 +82,7 @@ public final class TaskBridge: Sendable {
     }
     let (items, context) = (prepared, context)
     return try await answering { transaction throws(StoreError) in
-      switch try transaction.submit(batch: items, now: now, actor: actor) {
+      switch try transaction.submit(batch: items, superseding: workflow, now: now, actor: actor) {
       case .success(let results):
         .success(try results.map { result throws(StoreError) in try context.answer(result, in: transaction) })
       case .failure(let problem): .failure(problem)
@@ -241,7 +245,7 @@ extension BridgeContext {
         "the payload is \(submission.payload.bytes.count) bytes, task \(submission.task) takes at most \(limit)")
     }
     let dedupKey = submission.dedupsByPayload ? payloadDigest(submission.payload.bytes) : submission.dedupKey
-    return PreparedSubmission(submission, id: newRunID(now: now), dedupKey: dedupKey)
+    return PreparedSubmission(submission, id: newRunID(now: now), dedupKey: dedupKey, digest: payloadDigest)
   }
 
   /// The answer to a submission, read inside the transaction that stored it.

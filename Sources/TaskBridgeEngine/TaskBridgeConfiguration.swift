@@ -78,6 +78,10 @@ public struct TaskBridgeConfiguration: Sendable, Equatable {
   public var loadSampleSeconds = 60
   /// How long load samples are kept, days, 1...3,660.
   public var loadSampleDays = 31
+  /// How long ended runs are kept, days, 0...36,500; 0 keeps them. Unresolved dead letters stay.
+  public var retentionDays = 0
+  /// How many ended runs are kept, the most recent ones, 0...1,000,000,000; 0 keeps all. Unresolved dead letters stay.
+  public var retentionRuns = 0
   /// Runs that may wait in the store before submissions are answered 429, 1...100,000,000.
   public var backlogLimit = 10_000_000
   /// Largest payload, bytes, 1...16,777,216.

@@ -20,6 +20,7 @@ struct Timekeeper: Sendable {
   func run() async throws {
     var offset = wallOffset()
     var last = bridge.clock.uptimeSeconds()
+    var retention = Retention(bridge: bridge)
     while !Task.isCancelled {
       let uptime = bridge.clock.uptimeSeconds()
       let moved = wallOffset() - offset
@@ -31,9 +32,10 @@ struct Timekeeper: Sendable {
         offset = wallOffset()
         if Self.hasMissed(gapSeconds: uptime - last, jumpSeconds: moved) { bridge.state.setFiresSchedules(false) }
       }
-      let wait: Double
+      var wait: Double
       do {
         wait = try await runOnce()
+        if wait > 0 { wait = min(wait, try await retention.runOnce()) }
       } catch let error as StoreError where error.kind == .other {
         // One sweep that the store refuses must not stop the clock for all others.
         bridge.logger.error("a sweep failed", metadata: ["error": "\(error)"])

@@ -40,6 +40,7 @@ struct Answer: Sendable {
     [.contentType: contentType, .cacheControl: "no-store", .xContentTypeOptions: "nosniff"]
   }
 
+  static let emptyFields: HTTPFields = [.cacheControl: "no-store", .xContentTypeOptions: "nosniff"]
   static let jsonFields = fields(contentType: "application/json")
   static let problemFields = fields(contentType: "application/problem+json")
   static let metricsFields = fields(contentType: "text/plain; version=0.0.4; charset=utf-8")

@@ -8,6 +8,7 @@ extension Router {
     var router = Router()
     RunsController.addRoutes(to: &router, payloadBytesMax: configuration.payloadLimitBytes)
     RunHistoryController.addRoutes(to: &router)
+    PruneController.addRoutes(to: &router)
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
     BulkController.addRoutes(to: &router)

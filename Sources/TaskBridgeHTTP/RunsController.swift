@@ -55,12 +55,8 @@ enum RunsController {
       isLines
       ? try Submission.parseNDJSON(body: exchange.body, limits: limits)
       : try Submission.parseBatch(body: exchange.body, limits: limits)
-    if batch.supersedesWorkflowID != nil {
-      throw Problem(
-        422, "not_supported", "supersedes_workflow_id is not supported by this version: cancel the old workflow's runs",
-        errors: [Fault(pointer: "/supersedes_workflow_id", detail: "not supported")])
-    }
-    let answers = try await exchange.bridge.submit(batch: batch.submissions, actor: exchange.actor)
+    let answers = try await exchange.bridge.submit(
+      batch: batch.submissions, superseding: batch.supersedesWorkflowID, actor: exchange.actor)
     return Answer { json in json.member("items", array: answers) }
   }
 

@@ -33,12 +33,18 @@ enum BatchOrder {
       }
     }
     if sorted.count == batch.count { return .success(sorted) }
-    let cycle = open.indices.filter { open[$0] > 0 }
+    let cycle = dependencyCycle(
+      batch.map { item in
+        item.submission.dependsOn.compactMap { if case .index(let other) = $0 { winners[other] } else { nil } }
+      })
     return .failure(
       Problem(
         422, "dependency_cycle",
-        "the items \(cycle.prefix(10).map { "#\($0)" }.joined(separator: ", ")) wait for each other",
-        errors: cycle.prefix(10).map { Fault(pointer: "/runs/\($0)/depends_on", detail: "part of a cycle") }))
+        "an item waits for itself: \(dependencyCycleText(cycle)) (of items with one dedup key the last counts)",
+        errors: cycle.dropLast().prefix(10).map {
+          Fault(pointer: "/runs/\($0)/depends_on", detail: "part of the circle")
+        }
+      ))
   }
 
   /// For each item the one that is stored for it: the last with the same task key and dedup key.

@@ -128,6 +128,11 @@ enum StoredOptions {
     return items.compactMap { if case .string(let key) = $0 { TaskKey(key) } else { nil } }
   }
 
+  static func runs(_ text: String) throws(StoreError) -> [RunID] {
+    guard case .array(let items) = try value(text) else { throw unreadable(text) }
+    return items.compactMap { if case .string(let id) = $0 { RunID(id) } else { nil } }
+  }
+
   static func text(_ resources: [String: Double]) -> String? {
     guard !resources.isEmpty else { return nil }
     var json = JSONWriter(reserving: 64)

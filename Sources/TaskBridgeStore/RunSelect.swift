@@ -99,6 +99,10 @@ struct RunSelect {
       source = "runs AS r"
     } else if isIndexed, matching <= Self.rareMax {
       drive(by: indexes, states: states, sort: sort)
+    } else if let workflowID = filter.keptBy {
+      source = "kept_runs AS k CROSS JOIN runs AS r ON r.seq = k.run_seq"
+      query.require("k.workflow_id = ?", workflowID)
+      sequence = "k.run_seq"
     } else if filter.parentID != nil {
       source = "runs AS r INDEXED BY runs_parent"
     } else if filter.workflowID != nil {
@@ -145,7 +149,7 @@ struct RunSelect {
   private mutating func requireFields(_ filter: RunFilter) {
     if !filter.ids.isEmpty { query.require("r.id IN \(ComposedQuery.places(filter.ids.count))", all: filter.ids) }
     query.require(tasksOf: filter, column: "r.task")
-    for tag in sequence == "r.seq" ? filter.tags[...] : filter.tags.dropFirst() {
+    for tag in sequence == "t0.run_seq" ? filter.tags.dropFirst() : filter.tags[...] {
       query.require(
         "EXISTS (SELECT 1 FROM tags t WHERE t.key = ? AND t.value = ? AND t.run_seq = r.seq)", tag.key, tag.value)
     }
@@ -154,6 +158,9 @@ struct RunSelect {
     }
     if let group = filter.group { query.require("r.group_name = ?", group) }
     if let workflowID = filter.workflowID { query.require("r.workflow_id = ?", workflowID) }
+    if let keptBy = filter.keptBy, sequence != "k.run_seq" {
+      query.require("EXISTS (SELECT 1 FROM kept_runs k WHERE k.workflow_id = ? AND k.run_seq = r.seq)", keptBy)
+    }
     if let parentID = filter.parentID { query.require("r.parent = ?", parentID) }
     if let dedupKey = filter.dedupKey { query.require("r.dedup_key = ?", dedupKey) }
     if let name = filter.name { query.require("r.name = ?", name) }

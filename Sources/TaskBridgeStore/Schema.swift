@@ -138,6 +138,26 @@ enum Schema {
     CREATE INDEX runs_parent ON runs (parent, seq) WHERE parent IS NOT NULL;
     CREATE INDEX runs_schedule ON runs (schedule, finished_at) WHERE schedule IS NOT NULL;
 
+    -- Keys of submissions that stored no run of their own, because another one held their dedup key or was kept. The run
+    -- carries the request; `answered` is the run the first answer named when it is another one.
+    CREATE TABLE idempotency_keys (
+      task TEXT NOT NULL,
+      key TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 512),
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      answered BLOB,
+      payload_digest TEXT NOT NULL,
+      PRIMARY KEY (task, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX idempotency_keys_run ON idempotency_keys (run_seq);
+
+    -- Completed runs that a workflow took over from the one it superseded.
+    CREATE TABLE kept_runs (
+      workflow_id TEXT NOT NULL,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
+      PRIMARY KEY (workflow_id, run_seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX kept_runs_run ON kept_runs (run_seq);
+
     CREATE TABLE payloads (
       run_seq INTEGER PRIMARY KEY REFERENCES runs (seq),
       body BLOB NOT NULL,
@@ -273,6 +293,12 @@ enum Schema {
     ) STRICT;
     CREATE INDEX dead_letters_open ON dead_letters (task, fingerprint, run_seq) WHERE resolution IS NULL;
 
+    -- Task keys of deleted dead letters whose messages may still lie in the mirror.
+    CREATE TABLE mirror_leftovers (
+      task TEXT PRIMARY KEY NOT NULL,
+      letters INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE quarantine (
       id INTEGER PRIMARY KEY,
       received_at INTEGER NOT NULL,
@@ -285,6 +311,7 @@ enum Schema {
       body BLOB NOT NULL,
       body_bytes INTEGER NOT NULL
     ) STRICT;
+    CREATE INDEX quarantine_rejected ON quarantine (received_at) WHERE kind = 'rejected';
 
     CREATE TABLE queues (
       name TEXT PRIMARY KEY NOT NULL,

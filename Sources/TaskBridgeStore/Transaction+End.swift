@@ -39,7 +39,12 @@ extension Transaction {
     }
   }
 
-  private func satisfy(
+  /// Settles those that wait for a run that had ended before.
+  func settleDependents(of run: Run, now: Timestamp, actor: String) throws(StoreError) {
+    try settle(try openDependents(of: run), of: run, now: now, actor: actor)
+  }
+
+  func satisfy(
     _ dependent: Run, prerequisite: Int64, now: Timestamp, actor: String
   ) throws(StoreError) {
     try db.run(

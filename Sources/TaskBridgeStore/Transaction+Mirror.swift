@@ -2,9 +2,22 @@ package import TaskBridgeCore
 
 /// The dead-letter queues mirror the table.
 extension Transaction {
-  /// Task keys with dead letters, resolved or not: the mirror queues that may exist.
+  /// Task keys with dead letters, resolved, not resolved or deleted: the mirror queues that may exist.
   package func mirroredTasks() throws(StoreError) -> [TaskKey] {
-    try db.all("SELECT DISTINCT task FROM dead_letters ORDER BY task") { row throws(StoreError) in try row.task(0) }
+    try db.all("SELECT task FROM dead_letters UNION SELECT task FROM mirror_leftovers ORDER BY task") {
+      row throws(StoreError) in try row.task(0)
+    }
+  }
+
+  /// How many dead letters of `task` were deleted since its mirror was last put in line.
+  package func mirrorLeftovers(of task: TaskKey) throws(StoreError) -> Int {
+    try db.integer("SELECT letters FROM mirror_leftovers WHERE task = ?", task)
+  }
+
+  /// The mirror is in line with what was deleted up to then.
+  /// - Parameter seen: the number there was before the mirror was looked at.
+  package func forgetMirrorLeftovers(of task: TaskKey, seen: Int) throws(StoreError) {
+    try db.run("DELETE FROM mirror_leftovers WHERE task = ? AND letters = ?", task, seen)
   }
 
   /// The unresolved dead letters of `task`.

@@ -167,9 +167,8 @@ extension Transaction {
   package func returned(
     _ dispatch: Dispatch, text: String, returnsMax: Int, policy: TaskPolicy, now: Timestamp, jitter: Double
   ) throws(StoreError) -> Bool {
-    var run = try self.run(sequence: dispatch.run.sequence)
-    guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch,
-      var attempt = try newestAttempt(of: run), attempt.state == .instantiated
+    guard var run = try self.run(dispatch.run.id), run.attempt == dispatch.run.attempt,
+      run.dispatch == dispatch.run.dispatch, var attempt = try newestAttempt(of: run), attempt.state == .instantiated
     else { return false }
     attempt.returns += 1
     try save(attempt, of: run)
@@ -186,8 +185,9 @@ extension Transaction {
   /// keeps its number.
   package func takeBack(_ dispatches: [Dispatch], reason: String, now: Timestamp) throws(StoreError) {
     for dispatch in dispatches {
-      let run = try self.run(sequence: dispatch.run.sequence)
-      guard run.attempt == dispatch.run.attempt, run.dispatch == dispatch.run.dispatch else { continue }
+      guard let run = try self.run(dispatch.run.id), run.attempt == dispatch.run.attempt,
+        run.dispatch == dispatch.run.dispatch
+      else { continue }
       try takeBack(run, reason: reason, now: now)
     }
   }

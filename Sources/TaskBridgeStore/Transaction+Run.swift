@@ -62,6 +62,19 @@ extension Transaction {
     }
   }
 
+  /// Runs `body`, which ends several runs, before anything follows from the end of any of them.
+  func endingTogether(now: Timestamp, _ body: () throws(StoreError) -> Void) throws(StoreError) {
+    isSettling = true
+    do throws(StoreError) {
+      try body()
+      isSettling = false
+    } catch {
+      isSettling = false
+      throw error
+    }
+    try settleEnds(now: now)
+  }
+
   private func settleEnds(now: Timestamp) throws(StoreError) {
     if isSettling { return }
     isSettling = true

@@ -15,8 +15,10 @@ extension Transaction {
 
   /// Stores a batch, or nothing of it. A run may depend on `#<index>` of the same batch; of several items with one
   /// dedup key the last wins and the others are `duplicate` with its run.
+  ///
+  /// - Parameter workflow: the workflow whose place the batch takes.
   package func submit(
-    batch: [PreparedSubmission], now: Timestamp, actor: String
+    batch: [PreparedSubmission], superseding workflow: String? = nil, now: Timestamp, actor: String
   ) throws(StoreError) -> Result<[SubmissionResult], Problem> {
     let order: [Int]
     switch BatchOrder.sort(batch) {
@@ -26,7 +28,14 @@ extension Transaction {
     return try refusable { () throws(Refusal) in
       var results: [SubmissionResult?] = Array(repeating: nil, count: batch.count)
       let winners = BatchOrder.winners(batch)
+      let succession = try workflow.map { workflow throws(Refusal) in
+        try begin(superseding: workflow, by: batch, order: order, winners: winners, now: now, actor: actor)
+      }
       for index in order where winners[index] == index {
+        if let kept = succession?.kept[index] {
+          results[index] = try keep(kept, for: batch[index])
+          continue
+        }
         let pointer = "/runs/\(index)"
         var prerequisites: [Int: RunID] = [:]
         for case .index(let other) in batch[index].submission.dependsOn {
@@ -44,30 +53,37 @@ extension Transaction {
           throw error
         }
       }
-      return batch.indices.map { index in
-        if let own = results[index] { return own }
+      for index in batch.indices where results[index] == nil {
         guard let winner = results[winners[index]] else { preconditionFailure("batch item \(index) has no winner") }
-        return SubmissionResult(.duplicate, runID: winner.runID)
+        results[index] = try replaced(batch[index], by: winner)
       }
+      if let succession { try finish(succession, &results, by: batch, now: now, actor: actor) }
+      return results.compactMap(\.self)
     }
+  }
+
+  /// An item whose dedup key a later item of its batch has, too.
+  private func replaced(_ prepared: PreparedSubmission, by winner: SubmissionResult) throws(Refusal) -> SubmissionResult
+  {
+    if let first = try repeated(prepared) { return first }
+    try refusing { () throws(StoreError) in
+      if let run = try run(winner.runID) { try keepIdempotencyKey(of: prepared, for: run.sequence) }
+    }
+    return SubmissionResult(.duplicate, runID: winner.runID)
   }
 
   private func submitOne(
     _ prepared: PreparedSubmission, prerequisites: [Int: RunID], pointer: String, now: Timestamp, actor: String
   ) throws(Refusal) -> SubmissionResult {
     let submission = prepared.submission
-    if let key = submission.idempotencyKey,
-      let first = try refusing({ () throws(StoreError) in try runWithIdempotencyKey(key, task: submission.task) })
-    {
-      return try repeated(first, submission)
-    }
+    if let first = try repeated(prepared) { return first }
     var draft = RunDraft(prepared, now: now)
     try resolveDependencies(of: &draft, prerequisites: prerequisites, pointer: pointer)
     try resolveParent(of: &draft, pointer: pointer)
     if let key = prepared.dedupKey,
       let active = try refusing({ () throws(StoreError) in try activeRun(dedupKey: key, task: submission.task) })
     {
-      return try settleDuplicate(of: active, draft: draft, now: now, actor: actor)
+      return try settleDuplicate(of: active, prepared, draft: draft, now: now, actor: actor)
     }
     try checkArray(draft, replacing: nil)
     try refusing { () throws(StoreError) in try insert(draft, now: now, actor: actor) }
@@ -76,39 +92,6 @@ extension Transaction {
 
   /// Most generations of a family.
   static let generationsMax = 100
-
-  // MARK: Idempotency
-
-  private func runWithIdempotencyKey(_ key: String, task: TaskKey) throws(StoreError) -> Run? {
-    try db.first(Self.runByIdempotencyKey, task, key) { row throws(StoreError) in try Run(row: row) }
-  }
-
-  private static let runByIdempotencyKey = Statement.hot(
-    "SELECT \(Run.columns) FROM runs r WHERE r.home_task = ? AND r.idempotency_key = ?")
-
-  private func repeated(_ first: Run, _ submission: Submission) throws(Refusal) -> SubmissionResult {
-    let stored = try refusing { () throws(StoreError) in
-      // What was submitted, whatever a replay's patch has made of it since.
-      try db.first(
-        """
-        SELECT body FROM (SELECT replay, body FROM payload_history WHERE run_seq = ?1
-          UNION ALL SELECT 9223372036854775807, body FROM payloads WHERE run_seq = ?1) ORDER BY replay LIMIT 1
-        """, first.sequence
-      ) { row throws(StoreError) in
-        row.blob(0)
-      }
-    }
-    guard let stored,
-      stored == submission.payload.bytes || canonicalPayload(stored) == canonicalPayload(submission.payload.bytes)
-    else {
-      throw .problem(
-        Problem(
-          422, "idempotency_mismatch",
-          "the idempotency key \(submission.idempotencyKey ?? "") belongs to run \(first.id), which has another payload; use a new key for a new request",
-          runID: first.id))
-    }
-    return SubmissionResult(.duplicate, runID: first.id)
-  }
 
   // MARK: Dependencies and families
 
@@ -216,15 +199,17 @@ extension Transaction {
     """)
 
   private func settleDuplicate(
-    of active: Run, draft: RunDraft, now: Timestamp, actor: String
+    of active: Run, _ prepared: PreparedSubmission, draft: RunDraft, now: Timestamp, actor: String
   ) throws(Refusal) -> SubmissionResult {
     switch dedup(draft.submission.onDuplicate ?? .skip, active: active, priority: draft.run.priority) {
     case .reject:
       return SubmissionResult(.rejected, runID: active.id)
     case .keep:
+      try refusing { () throws(StoreError) in try keepIdempotencyKey(of: prepared, for: active.sequence) }
       return SubmissionResult(.duplicate, runID: active.id)
     case .upgrade:
       try refusing { () throws(StoreError) in
+        try keepIdempotencyKey(of: prepared, for: active.sequence)
         _ = try db.run("UPDATE runs SET priority = ? WHERE seq = ?", draft.run.priority, active.sequence)
       }
       if active.state == .ready { note(.ready) }
@@ -232,7 +217,11 @@ extension Transaction {
     case .follow:
       try refuseFollowing(active, draft)
       try checkArray(draft, replacing: nil)
-      return try refusing { () throws(StoreError) in try follow(active, with: draft, now: now, actor: actor) }
+      return try refusing { () throws(StoreError) in
+        let (followUp, sequence) = try follow(active, with: draft, now: now, actor: actor)
+        try keepIdempotencyKey(of: prepared, for: sequence, answered: active.id)
+        return SubmissionResult(.requeued, runID: active.id, followUpID: followUp)
+      }
     case .supersede:
       if draft.dependsOn.contains(active.id) || draft.ancestors.contains(active.id) {
         throw .problem(
@@ -251,22 +240,25 @@ extension Transaction {
   }
 
   /// Runs once more after `active`, however often asked; the last payload wins.
+  /// - Returns: the follow-up.
   private func follow(
     _ active: Run, with draft: RunDraft, now: Timestamp, actor: String
-  ) throws(StoreError) -> SubmissionResult {
+  ) throws(StoreError) -> (id: RunID, sequence: Int64) {
     if let id = active.followUpID, let waiting = try run(id), waiting.state == .blocked || waiting.state == .paused {
       try db.run(
         "UPDATE payloads SET body = ?, content_type = ?, content_encoding = ? WHERE run_seq = ?",
         draft.submission.payload.bytes, draft.submission.payload.contentType,
         draft.submission.payload.contentEncoding, waiting.sequence)
-      return SubmissionResult(.requeued, runID: active.id, followUpID: id)
+      return (id, waiting.sequence)
     }
     var draft = draft
     draft.run.dedupKey = nil
+    // It stands for every submission that asked meanwhile: their keys are kept beside it.
+    draft.run.idempotencyKey = nil
     draft.followsAnother = true
     try insert(draft, now: now, actor: actor)
     try db.run("UPDATE runs SET follow_up = ? WHERE seq = ?", draft.run.id, active.sequence)
-    return SubmissionResult(.requeued, runID: active.id, followUpID: draft.run.id)
+    return (draft.run.id, try draft.sequence(in: self))
   }
 
   /// The old run ends in the transaction that stores the new one, so that the key is free for it (fsm §3 rule 9).
@@ -278,7 +270,7 @@ extension Transaction {
         try db.run("UPDATE runs SET open_children = open_children + 1 WHERE seq = ?", parent)
         draft.parent = nil
       }
-      try end(old, supersededBy: draft.run.id, now: now, actor: actor)
+      try end(old, supersededBy: draft.run.id, reason: "superseded by \(draft.run.id)", now: now, actor: actor)
     }
     try refreshPrerequisites(of: &draft)
     // The parent may have ended with the old run's family.
@@ -296,9 +288,31 @@ extension Transaction {
     }
   }
 
-  private func end(_ old: Run, supersededBy heir: RunID, now: Timestamp, actor: String) throws(StoreError) {
+  /// - Throws: 422 `dependency_cycle` when the run waits for itself through the ones that wait for it.
+  func refuseCycle(through sequence: Int64) throws(Refusal) {
+    let found = try refusing { () throws(StoreError) in
+      try db.first(
+        """
+        WITH RECURSIVE after (seq) AS (
+          SELECT dependent FROM dependencies WHERE prerequisite = ?1 AND satisfied = 0
+          UNION SELECT d.dependent FROM after a CROSS JOIN dependencies d ON d.prerequisite = a.seq WHERE d.satisfied = 0)
+        SELECT p.id FROM dependencies d CROSS JOIN runs p ON p.seq = d.prerequisite
+          WHERE d.dependent = ?1 AND d.satisfied = 0 AND d.prerequisite IN (SELECT seq FROM after) LIMIT 1
+        """, sequence
+      ) { row throws(StoreError) in try row.runID(0) }
+    }
+    guard let found else { return }
+    throw .problem(
+      Problem(
+        422, "dependency_cycle",
+        "run \(found) waits for the run that would be superseded, so the new one cannot wait for it", runID: found))
+  }
+
+  /// - Parameter heir: the run that takes the old one's place, and its dependents; nil: they fail.
+  func end(
+    _ old: Run, supersededBy heir: RunID?, reason: String, now: Timestamp, actor: String
+  ) throws(StoreError) {
     var old = old
-    let reason = "superseded by \(heir)"
     let was = RunMark(old)
     if var attempt = try newestAttempt(of: old), !attempt.state.isTerminal {
       if attempt.state.isClaimed {

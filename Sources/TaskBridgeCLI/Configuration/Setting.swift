@@ -179,6 +179,8 @@ extension Setting {
     integer("confirm_timeout_seconds", 1...3_600, \.confirmTimeoutSeconds),
     integer("load_sample_seconds", 1...3_600, \.loadSampleSeconds),
     integer("load_sample_days", 1...3_660, \.loadSampleDays),
+    integer("retention_days", 0...36_500, \.retentionDays),
+    integer("retention_runs", 0...1_000_000_000, \.retentionRuns),
     integer("backlog_limit", 1...100_000_000, \.backlogLimit),
     integer("payload_limit_bytes", 1...16_777_216, \.payloadLimitBytes),
     integer("queue_bound", 1...100_000, \.queueBound),
