@@ -168,7 +168,7 @@ enum Schema {
     -- Payloads that a patch has replaced; `replay` is the number of the replay that did.
     CREATE TABLE payload_history (
       id INTEGER PRIMARY KEY,
-      run_seq INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+      run_seq INTEGER NOT NULL REFERENCES runs (seq),
       replay INTEGER NOT NULL,
       replaced_at INTEGER NOT NULL,
       actor TEXT NOT NULL,

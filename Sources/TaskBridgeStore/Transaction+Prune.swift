@@ -182,7 +182,7 @@ extension Transaction {
     "DELETE FROM audit WHERE run_seq = ?", "DELETE FROM reports WHERE run_seq = ?",
     "DELETE FROM outbox WHERE run_seq = ?", "DELETE FROM dead_letters WHERE run_seq = ?",
     "DELETE FROM idempotency_keys WHERE run_seq = ?", "DELETE FROM kept_runs WHERE run_seq = ?",
-    "DELETE FROM transitions WHERE run_seq = ?",
+    "DELETE FROM transitions WHERE run_seq = ?", "DELETE FROM payload_history WHERE run_seq = ?",
     "DELETE FROM runs WHERE seq = ?",
   ].map { Statement.hot($0) }
 }

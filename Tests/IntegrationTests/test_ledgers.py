@@ -119,6 +119,8 @@ def tell(capsys, name, **counts):
 
 
 def test_kill_9_of_the_bridge_loses_nothing(new_bridge, new_load, capsys):
+    """P4, P18: every accepted run is delivered, no message without a run."""
+
     bridge = new_bridge(CONFIG)
     load, slowest, chance = new_load(bridge), 0.0, random.Random(20)
     load.start_workers()
@@ -146,6 +148,8 @@ def _let_pass(seconds):
 
 
 def test_deleting_every_queue_loses_nothing(new_bridge, new_load, broker, capsys):
+    """N1."""
+
     vhost = broker.new_vhost()
     bridge = new_bridge(CONFIG, amqp_url=broker.vhost_url(vhost))
     load = new_load(bridge)
@@ -175,6 +179,8 @@ def delete_all_queues(broker, vhost):
 
 
 def test_a_wiped_broker_loses_nothing(new_bridge, new_broker, new_load, capsys):
+    """N1, N10."""
+
     broker = new_broker()
     broker.start()
     bridge = new_bridge(CONFIG, amqp_url=broker.url)

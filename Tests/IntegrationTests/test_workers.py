@@ -97,6 +97,8 @@ def test_the_state_may_be_the_type_property(api, worker, task):
 
 
 def test_completed_alone_is_a_whole_worker(api, worker, task):
+    """J38: each implied step is in the audit, in order."""
+
     run = api.submit_run(task, 1)
     delivery = worker.next(task)
 
@@ -119,6 +121,8 @@ def test_completed_alone_is_a_whole_worker(api, worker, task):
 
 
 def test_a_claim_shows_who_works(api, worker, task):
+    """J33."""
+
     run = api.submit_run(task, 1)
     delivery = worker.next(task)
 
@@ -134,6 +138,8 @@ def test_a_claim_shows_who_works(api, worker, task):
 
 
 def test_of_two_holders_of_one_message_only_one_goes_on(bridge, api, connect, task):
+    """J34, N9: the fenced start."""
+
     run = api.submit_run(task, 1)
     first, second = connect(Worker, bridge.amqp_url), connect(Worker, bridge.amqp_url)
     held = first.next(task)
@@ -161,6 +167,8 @@ def test_of_two_holders_of_one_message_only_one_goes_on(bridge, api, connect, ta
 
 
 def test_the_worker_is_its_identity_when_it_gives_no_claim(api, worker, task):
+    """J34."""
+
     api.submit_run(task, 1)
     held = worker.next(task)
 
@@ -172,6 +180,8 @@ def test_the_worker_is_its_identity_when_it_gives_no_claim(api, worker, task):
 
 
 def test_a_second_running_without_identity_is_a_duplicate(api, worker, task):
+    """J34."""
+
     api.submit_run(task, 1)
     held = worker.next(task)
 
@@ -182,6 +192,8 @@ def test_a_second_running_without_identity_is_a_duplicate(api, worker, task):
 
 
 def test_a_heartbeat_extends_the_lease(api, worker, task):
+    """J35."""
+
     run = api.submit_run(task, 1, lease_seconds=10)
     held = worker.next(task)
     worker.report(held, "running")
@@ -208,6 +220,8 @@ def test_a_lease_too_long_or_too_short_is_clamped(api, worker, task):
 
 
 def test_progress_is_shown_and_absent_fields_erase_nothing(api, worker, task):
+    """J36."""
+
     run = api.submit_run(task, 1)
     held = worker.next(task)
 
@@ -245,6 +259,8 @@ def test_odd_progress_is_clamped_or_dropped_and_the_report_applied(api, worker, 
 
 
 def test_a_failed_attempt_is_retried_and_its_late_report_refused(api, worker, task):
+    """J39, S33."""
+
     run = api.submit_run(task, 1, **QUICK)
     first = worker.next(task)
     worker.report(first, "running")
@@ -273,6 +289,8 @@ def test_a_failed_attempt_is_retried_and_its_late_report_refused(api, worker, ta
 
 
 def test_another_end_while_the_retry_waits_is_an_invalid_transition(api, worker, task):
+    """J35, J27: after the end of its attempt."""
+
     api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 3600, "max_seconds": 3600})
     held = worker.next(task)
     worker.report(held, "failed", error=FAILURE)
@@ -362,6 +380,8 @@ def test_a_resource_error_comes_back_with_more(api, worker, task):
 
 
 def test_a_rejected_message_is_a_failed_attempt(api, worker, task):
+    """P14, J25."""
+
     run = api.submit_run(task, 1, max_attempts=2, **QUICK)
     worker.next(task).reject()
     second = worker.next(task)
@@ -375,6 +395,8 @@ def test_a_rejected_message_is_a_failed_attempt(api, worker, task):
 
 
 def test_a_message_given_back_is_the_same_attempt(api, worker, task):
+    """P14."""
+
     run = api.submit_run(task, 1)
     first = worker.next(task)
     first.requeue()
@@ -388,6 +410,8 @@ def test_a_message_given_back_is_the_same_attempt(api, worker, task):
 
 
 def test_a_worker_that_falls_silent_loses_its_attempt(api, worker, task):
+    """J47: overdue, triage, one lease of grace, then lost."""
+
     run = api.submit_run(task, 1, lease_seconds=1, max_attempts=1, **QUICK)
     first = worker.next(task)
     worker.report(first, "running", worker="silent")
@@ -405,6 +429,8 @@ def test_a_worker_that_falls_silent_loses_its_attempt(api, worker, task):
 
 
 def test_losses_used_up_are_a_dead_letter(api, worker, task):
+    """N28."""
+
     run = api.submit_run(task, 1, lease_seconds=1, max_lost=0)
     held = worker.next(task)
     worker.report(held, "running")
@@ -418,6 +444,8 @@ def test_losses_used_up_are_a_dead_letter(api, worker, task):
 
 
 def test_a_heartbeat_in_triage_saves_the_attempt(api, worker, task):
+    """J47, J28."""
+
     run = api.submit_run(task, 1, lease_seconds=3)
     held = worker.next(task)
     worker.report(held, "running")
@@ -432,6 +460,8 @@ def test_a_heartbeat_in_triage_saves_the_attempt(api, worker, task):
 
 
 def test_a_worker_that_acknowledges_and_never_reports_is_given_up(api, worker, task):
+    """J51, N29: by the orphan rule."""
+
     run = api.submit_run(task, 1, **QUICK)
     first = worker.next(task)
     first.ack()
@@ -445,6 +475,8 @@ def test_a_worker_that_acknowledges_and_never_reports_is_given_up(api, worker, t
 
 
 def test_ends_after_the_end(api, worker, task):
+    """N10, J27: one recorded end; another one is a conflict."""
+
     run = api.submit_run(task, 1)
     held, _ = worker.work(task, "completed", result=1)
 
@@ -499,6 +531,8 @@ def test_a_malformed_report_is_quarantined(bridge, worker, api, body, properties
 
 @pytest.mark.parametrize("state", ["succeeded", "lost", "done", "D", "launched", 7, None])
 def test_an_unknown_state_is_malformed_with_the_list(api, worker, task, state):
+    """J40."""
+
     run = api.submit_run(task, 1)
     held = worker.next(task)
 
@@ -512,6 +546,8 @@ def test_an_unknown_state_is_malformed_with_the_list(api, worker, task, state):
 
 
 def test_a_made_up_token_is_unknown(api, worker, task):
+    """J49."""
+
     api.submit_run(task, 1)
     held = worker.next(task)
     run_id, attempt, dispatch, code = held.token.split(".", 3)
@@ -536,6 +572,8 @@ def test_a_forged_return_is_dropped(bridge, api, worker, task):
 
 
 def test_two_ends_at_once_have_one_winner(bridge, api, connect, task):
+    """J30."""
+
     one, two = connect(Worker, bridge.amqp_url), connect(Worker, bridge.amqp_url)
     for n in range(20):
         run = api.submit_run(task, n)

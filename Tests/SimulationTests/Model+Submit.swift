@@ -47,21 +47,50 @@ extension Model {
       if case .refused(let code) = answer { return refused(code) }
       answers[index] = answer
     }
-    self = trial
-    return batch.indices.map { index in
-      if let own = answers[index] { return own }
+    for index in batch.indices where winners[index] != index {
       guard case .stored(_, let run, _, _)? = answers[winners[index]] else { preconditionFailure("no winner") }
-      return .stored(.duplicate, run: run)
+      let answer = trial.repeated(batch[index]) ?? .stored(.duplicate, run: run)
+      if case .refused(let code) = answer { return refused(code) }
+      trial.keepKey(of: batch[index], run: run)
+      answers[index] = answer
     }
+    self = trial
+    return batch.indices.compactMap { answers[$0] }
+  }
+
+  // MARK: Idempotency
+
+  /// What a submission stored no run of its own for, under its idempotency key.
+  struct KeptKey: Hashable {
+    var task: String
+    var key: String
+  }
+
+  struct KeptAnswer {
+    var payload: Int
+    var run: Place
+    var followUp: Place?
+  }
+
+  private func repeated(_ request: Request) -> Answer? {
+    guard let key = request.idempotencyKey else { return nil }
+    if let first = runs.firstIndex(where: { $0.request.task == request.task && $0.request.idempotencyKey == key }) {
+      return runs[first].payload == request.payload ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
+    }
+    guard let kept = keptKeys[KeptKey(task: request.task, key: key)] else { return nil }
+    return kept.payload == request.payload
+      ? .stored(.duplicate, run: kept.run, followUp: kept.followUp) : .refused("idempotency_mismatch")
+  }
+
+  private mutating func keepKey(of request: Request, run: Place, followUp: Place? = nil) {
+    guard let key = request.idempotencyKey, repeated(request) == nil else { return }
+    keptKeys[KeptKey(task: request.task, key: key)] = KeptAnswer(
+      payload: request.payload, run: run, followUp: followUp)
   }
 
   private mutating func place(_ asked: Request, id: RunID, items: [Int: Place]) -> Answer {
     var request = asked
-    if let key = request.idempotencyKey,
-      let first = runs.firstIndex(where: { $0.request.task == request.task && $0.request.idempotencyKey == key })
-    {
-      return runs[first].payload == request.payload ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
-    }
+    if let answer = repeated(request) { return answer }
     var prerequisites: [Prerequisite] = []
     for reference in request.dependsOn {
       let run: Place
@@ -94,7 +123,10 @@ extension Model {
     }
     switch request.onDuplicate {
     case .reject: return .stored(.rejected, run: active)
-    case .skip: return skip(active, run)
+    case .skip:
+      let answer = skip(active, run)
+      if case .stored(_, let run, _, let followUp) = answer { keepKey(of: request, run: run, followUp: followUp) }
+      return answer
     case .supersede: return supersede(active, by: run)
     }
   }
@@ -145,6 +177,7 @@ extension Model {
     if let parent = draft.request.parent, waits([active], reach: [parent]) { return .refused("dependency_cycle") }
     var followUp = draft
     followUp.dedupKey = nil
+    followUp.request.idempotencyKey = nil
     insert(&followUp, follows: true)
     runs[active].followUp = runs.count - 1
     return .stored(.requeued, run: active, followUp: runs.count - 1)

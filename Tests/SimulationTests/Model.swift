@@ -36,7 +36,7 @@ struct Model {
 
   struct Run {
     let id: RunID
-    let request: Request
+    var request: Request
     var state: RunState
     var failures = 0
     var losses = 0
@@ -80,6 +80,7 @@ struct Model {
   var runs: [Run] = []
   var gates = Gates()
   var notices: [Notice] = []
+  var keptKeys: [KeptKey: KeptAnswer] = [:]
   /// While the broker is away no lease ends.
   var isBrokerAway = false
   /// Runs that ended and whose consequences are still to come.
