@@ -5,7 +5,8 @@ import TaskBridgeCore
 struct DeadLettersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "dead-letters", abstract: "Runs that ended without success and wait for a person.",
-    subcommands: [List.self, Groups.self, Show.self, Replay.self, Discard.self], defaultSubcommand: List.self)
+    subcommands: [List.self, Groups.self, Show.self, Replay.self, Discard.self, Export.self, Sync.self],
+    defaultSubcommand: List.self)
 
   /// Which dead letters are meant.
   struct Filter: ParsableArguments {

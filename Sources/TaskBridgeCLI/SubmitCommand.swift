@@ -9,11 +9,12 @@ struct SubmitCommand: AsyncParsableCommand {
     discussion: """
       The payload is JSON: given as an argument, read from a file (@FILE) or from stdin (-); without one it is null. \
       With --content-type it may be any bytes.
+      With --lines FILE (-: stdin) each line is a submission, as `dead-letters export` writes them.
       Prints the run; with --wait the result, and ends with status 2 unless the run completed in time.
       """)
 
   @Argument(help: "Task key.", transform: ArgumentReader.task)
-  var task: String
+  var task: String?
 
   @Argument(help: "Payload: JSON, @FILE or -.")
   var payload: String?
@@ -66,9 +67,16 @@ struct SubmitCommand: AsyncParsableCommand {
   )
   var wait: String?
 
+  @Option(help: ArgumentHelp("Submit every line of this file instead.", valueName: "file"))
+  var lines: String?
+
   @OptionGroup var client: ClientOptions
 
   func validate() throws {
+    if lines != nil, task != nil || wait != nil {
+      throw ValidationError("--lines takes no task and no --wait: each line names its own task")
+    }
+    if lines == nil, task == nil { throw ValidationError("name the task key, or give --lines FILE") }
     if delay != nil, at != nil { throw ValidationError("--delay and --at exclude each other") }
     if let priority, !(0...255).contains(priority) {
       throw ValidationError("--priority \(priority) is out of range: 0 (most urgent) ... 255")
@@ -85,6 +93,10 @@ struct SubmitCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
+    if let lines {
+      var submission = LineSubmission(client: try client.client(), printer: client.printer)
+      return try await submission.submit(lines)
+    }
     let bridge = try client.client()
     let answer = try await bridge.call("POST", "/v1/runs", body: try submission().bytes)
     guard let run = answer.json["run"], let id = run["id"]?.string else {

@@ -26,7 +26,7 @@ struct TaskBridgeCommand: AsyncParsableCommand {
         name: "Operate",
         subcommands: [
           StatusCommand.self, TasksCommand.self, GroupsCommand.self, PauseCommand.self, ResumeCommand.self,
-          DeadLettersCommand.self, QuarantineCommand.self, DoctorCommand.self,
+          DeadLettersCommand.self, JobsCommand.self, QuarantineCommand.self, DoctorCommand.self,
           PruneCommand.self, HealthcheckCommand.self, ConfigCommand.self,
         ]),
     ])

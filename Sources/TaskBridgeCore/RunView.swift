@@ -82,6 +82,14 @@ extension Payload {
     if let contentEncoding { json.member("content_encoding", contentEncoding) }
   }
 
+  /// As members of a submission in one line: JSON on one line as it is, everything else as base64.
+  package func writeLine(into json: inout JSONWriter) {
+    let isLine = isJSON && !bytes.contains { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
+    if isLine { json.member("payload", raw: bytes) } else { json.member("payload_base64", Base64.text(bytes)) }
+    if let type = contentType ?? (isJSON ? "application/json" : nil) { json.member("content_type", type) }
+    if let contentEncoding { json.member("content_encoding", contentEncoding) }
+  }
+
   /// Whether the bytes can stand in an answer as they are: said to be JSON (or said nothing), not encoded, and readable.
   public var isJSON: Bool {
     guard contentEncoding == nil || contentEncoding == "identity", ContentType.isJSON(contentType ?? "application/json")

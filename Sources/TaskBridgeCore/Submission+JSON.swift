@@ -1,11 +1,12 @@
 extension Submission {
   /// Every field of a submission, as JSON has it.
   public static let fieldNames = [
-    "task", "payload", "payload_base64", "content_type", "priority", "run_at", "delay_seconds", "expires_at",
+    "task", "payload", "payload_base64", "content_type", "content_encoding", "priority", "run_at", "delay_seconds",
+    "expires_at",
     "ttl_seconds", "ttl_from", "dedup_key", "on_duplicate", "idempotency_key", "depends_on", "on_dependency_failure",
     "parent_id", "fail_fast", "max_attempts", "max_lost", "timeout_seconds", "retry", "lease_seconds", "group", "tags",
     "name", "workflow_id", "template", "array", "array_index", "resources", "resource_scales", "fallback_tasks",
-    "traceparent", "tracestate",
+    "traceparent", "tracestate", "dead_letter",
   ]
 
   /// Reads one JSON object: a described message, an item of a batch, the task part of a schedule.

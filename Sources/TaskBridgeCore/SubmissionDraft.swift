@@ -9,6 +9,7 @@ struct SubmissionDraft {
   private(set) var hasWrongTask = false
   private var hasPayload = false
   private var contentType: String?
+  private var contentEncoding: String?
 
   init(limits: SubmissionLimits, allowsIndexReferences: Bool = false) {
     self.limits = limits
@@ -81,6 +82,9 @@ struct SubmissionDraft {
       hasWrongTask = task == nil
       if let task { setTask(task) }
     case "content_type": contentType = field.text(bytesMax: SubmissionLimits.contentTypeBytesMax)
+    case "content_encoding": contentEncoding = field.text(bytesMax: SubmissionLimits.contentTypeBytesMax)
+    // What an export says of the dead letter the submission was made from: for people.
+    case "dead_letter": break
     case "priority": submission.priority = field.integer(0...255)
     case "run_at": submission.runAt = field.time()
     case "delay_seconds": submission.delaySeconds = field.number(0...secondsMax)
@@ -134,6 +138,7 @@ struct SubmissionDraft {
     } else if submission.payload.contentType == nil {
       submission.payload.contentType = "application/json"
     }
+    if let contentEncoding { submission.payload.contentEncoding = contentEncoding }
   }
 
   /// The rules that concern more than one field.

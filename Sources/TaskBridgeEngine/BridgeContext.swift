@@ -27,6 +27,10 @@ final class BridgeContext: Sendable {
   let outbox: Signal
   /// A dead letter was resolved.
   let mirror: Signal
+  /// Those who wait for the mirror.
+  let mirrorDesk = MirrorDesk()
+  /// A job was stored or cancelled.
+  let jobs = Signal()
 
   private let ids = Mutex((generator: RunIDGenerator(), random: BufferedRandom()))
 

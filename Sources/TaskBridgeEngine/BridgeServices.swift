@@ -2,12 +2,13 @@ public import ServiceLifecycle
 import TaskBridgeStore
 
 extension TaskBridge {
-  /// The services of the bridge, for one service group: the clock, the load samples and the broker.
+  /// The services of the bridge, for one service group: the clock, the load samples, the jobs and the broker.
   public func services() -> [any Service] {
     let (timekeeper, sampler) = (Timekeeper(bridge: context), LoadSampler(bridge: context))
+    let jobs = JobRunner(bridge: context)
     return [
       ClockService { try await timekeeper.run() }, ClockService { try await sampler.run() },
-      BrokerService(bridge: context),
+      ClockService { try await jobs.run() }, BrokerService(bridge: context),
     ]
   }
 }

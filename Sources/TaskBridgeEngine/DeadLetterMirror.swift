@@ -12,15 +12,16 @@ struct DeadLetterMirror: Sendable {
   let open: @Sendable (String) async throws(AMQPError) -> AMQPConnection
 
   func run() async throws {
+    bridge.mirrorDesk.open()
+    defer { bridge.mirrorDesk.close() }
     while !Task.isCancelled {
-      for task in try await bridge.writing({ transaction throws(StoreError) in try transaction.mirroredTasks() }) {
-        let leftovers = try await bridge.writing { transaction throws(StoreError) in
-          try transaction.mirrorLeftovers(of: task)
-        }
-        guard try await sync(task), leftovers > 0 else { continue }
-        try await bridge.writing { transaction throws(StoreError) in
-          try transaction.forgetMirrorLeftovers(of: task, seen: leftovers)
-        }
+      let waiting = bridge.mirrorDesk.take()
+      do {
+        let reports = try await syncAll()
+        for continuation in waiting { continuation.resume(returning: .success(reports)) }
+      } catch {
+        for continuation in waiting { continuation.resume(returning: .failure(MirrorDesk.unserved)) }
+        throw error
       }
       await bridge.mirror.wait(atMost: 3_600)
       // Several replays in a row are one pass.
@@ -28,61 +29,84 @@ struct DeadLetterMirror: Sendable {
     }
   }
 
-  /// One pass over the queue of `task`.
+  private func syncAll() async throws -> [MirrorReport] {
+    var reports: [MirrorReport] = []
+    for task in try await bridge.writing({ transaction throws(StoreError) in try transaction.mirroredTasks() }) {
+      let leftovers = try await bridge.writing { transaction throws(StoreError) in
+        try transaction.mirrorLeftovers(of: task)
+      }
+      guard let (report, isWhole) = try await sync(task) else { continue }
+      reports.append(report)
+      guard isWhole, leftovers > 0 else { continue }
+      try await bridge.writing { transaction throws(StoreError) in
+        try transaction.forgetMirrorLeftovers(of: task, seen: leftovers)
+      }
+    }
+    return reports
+  }
+
+  /// One pass over the queue of `task`; nil when it cannot be had or read now.
   ///
   /// The table is read twice: a letter counts as missing only when it was there, and out of the outbox, before the
   /// first look; a message goes only when its letter is resolved after the last.
   ///
-  /// - Returns: whether all that lay in the queue was looked at.
-  func sync(_ task: TaskKey) async throws -> Bool {
+  /// - Returns: also whether all that lay in the queue was looked at.
+  func sync(_ task: TaskKey) async throws -> (report: MirrorReport, isWhole: Bool)? {
     let queue = topology.names.dead(task)
-    guard try await bridge.haveDeadQueue(task, topology: topology) else { return false }
+    guard try await bridge.haveDeadQueue(task, topology: topology) else { return nil }
     let before = try await bridge.writing { transaction throws(StoreError) in
       try transaction.unresolvedDeadLetters(of: task, onlyPublished: true)
     }
     guard let info = try await topology.look(queue) else {
       topology.forget(queue)
-      return false
+      return nil
     }
-    if info.messageCount == 0, before.isEmpty { return true }
+    var report = MirrorReport(task: task, table: before.count, queue: info.messageCount, removed: 0, added: 0)
+    if info.messageCount == 0, before.isEmpty { return (report, true) }
     let connection: AMQPConnection
     do {
       connection = try await open("mirror")
     } catch {
       // No connection to spare: the next pass will do.
       bridge.logger.warning("dead letters cannot be compared now", metadata: ["error": "\(error)"])
-      return false
+      return nil
     }
     let found = await messages(of: queue, atMost: info.messageCount, on: connection)
     let wanted = try await bridge.writing { transaction throws(StoreError) in
       try transaction.unresolvedDeadLetters(of: task, onlyPublished: false)
     }
+    // By the id of the message: one of an earlier death of the same run is no mirror of this one.
+    let runs = Dictionary(
+      wanted.map { (MessageCodec.deadLetterID($0.key, replays: $0.value), $0.key) }, uniquingKeysWith: { $1 })
     var seen: Set<RunID> = []
     let surplus = found.filter { message in
-      guard let id = message.id, wanted.contains(id) else { return true }
-      return !seen.insert(id).inserted
+      guard let run = message.id.flatMap({ runs[$0] }) else { return true }
+      return !seen.insert(run).inserted
     }
     connection.settle(acknowledged: surplus.map(\.tag))
     await connection.close()
-    let missing = found.count < info.messageCount ? [] : before.intersection(wanted).subtracting(seen)
+    report.table = wanted.count
+    report.removed = surplus.count
     let isWhole = found.count >= info.messageCount
-    guard !missing.isEmpty else { return isWhole }
+    let missing =
+      !isWhole ? [] : wanted.filter { before[$0.key] == $0.value && !seen.contains($0.key) }.map(\.key)
+    report.added = missing.count
+    guard !missing.isEmpty else { return (report, isWhole) }
     let now = bridge.clock.now()
     try await bridge.writing { transaction throws(StoreError) in try transaction.mirrorAgain(missing, now: now) }
     bridge.logger.info("dead letters mirrored again", metadata: ["queue": "\(queue)", "messages": "\(missing.count)"])
-    return isWhole
+    return (report, isWhole)
   }
 
   /// What lies in the queue, unsettled: closing the connection puts it back.
   private func messages(
     of queue: String, atMost limit: Int, on connection: AMQPConnection
-  ) async -> [(tag: UInt64, id: RunID?)] {
-    var found: [(tag: UInt64, id: RunID?)] = []
+  ) async -> [(tag: UInt64, id: String?)] {
+    var found: [(tag: UInt64, id: String?)] = []
     do {
       for _ in 0..<limit {
         guard let delivery = try await connection.get(queue, acknowledge: true) else { break }
-        found.append(
-          (delivery.deliveryTag, delivery.properties.headers["tb-run-id"]?.stringValue.flatMap { RunID($0) }))
+        found.append((delivery.deliveryTag, delivery.properties.messageID))
       }
     } catch {
       bridge.logger.warning("dead letters cannot be read", metadata: ["queue": "\(queue)", "error": "\(error)"])

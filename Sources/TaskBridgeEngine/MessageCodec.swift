@@ -62,6 +62,9 @@ package struct MessageCodec: Sendable {
     return json.bytes
   }
 
+  /// The id of the mirror message of one death.
+  static func deadLetterID(_ run: RunID, replays: Int) -> String { "\(run).dead.\(replays)" }
+
   func message(for notice: Transaction.Notice, now: Timestamp) -> AMQPMessage {
     let run = notice.run
     if let letter = notice.deadLetter {
@@ -80,7 +83,7 @@ package struct MessageCodec: Sendable {
         exchange: names.dead, routingKey: run.task.rawValue, mandatory: true,
         properties: AMQPProperties(
           contentType: letter.payload.contentType, contentEncoding: letter.payload.contentEncoding, headers: headers,
-          deliveryMode: 2, messageID: "\(run.id).dead.\(run.replays)",
+          deliveryMode: 2, messageID: Self.deadLetterID(run.id, replays: run.replays),
           timestamp: UInt64(max(0, letter.deadAt.milliseconds / 1_000)), type: "taskbridge.dead", appID: "taskbridge"),
         body: letter.payload.bytes)
     }

@@ -4,13 +4,15 @@ import TaskBridgeStore
 /// Calls on many runs: what they mean is read beside the writer, what they change is written in slices, each a
 /// transaction of its own, so that submissions and reports are not held up.
 extension TaskBridge {
-  /// Most runs one call changes by itself.
+  /// Most runs one call changes by itself: as many as an answer names. More are a job.
   static let directMax = 1_000
   /// Most runs looked up at once.
   static let chunk = 2_000
   /// Most runs changed in one transaction.
   static let bulkSlice = 200
 
+  /// A large or paced one is stored as a job, whose id the answer names; its work has then not begun.
+  ///
   /// - Parameters:
   ///   - asOf: no run newer than this is touched (see ``ReadTransaction/bulkCount(_:asOf:held:)``); nil, or a time to come, means now.
   ///   - dryRun: only says what would be done; `ids` are then those matched.
@@ -25,7 +27,27 @@ extension TaskBridge {
       try transaction.bulkCount(request, asOf: asOf, held: try hold(transaction))
     }
     if dryRun { return try await forecast(request, BulkForecast(asOf: asOf, matched: matched), hold) }
+    if matched > Self.directMax || request.options.isPaced {
+      return try await start(request, asOf: asOf, matched: matched, now: now, actor: actor)
+    }
     return try await change(request, BulkAnswer(asOf: asOf, matched: matched), hold, now: now, actor: actor)
+  }
+
+  /// What the request means, with nothing said of what would become of it.
+  public func matches(_ request: BulkRequest, asOf: Timestamp?) async throws(Problem) -> BulkAnswer {
+    let now = now()
+    let asOf = min(asOf ?? now, now)
+    let hold = holdLookup(request.heldBy)
+    return try await reading { transaction throws(StoreError) in
+      let held = try hold(transaction)
+      var answer = BulkAnswer(asOf: asOf, matched: try transaction.bulkCount(request, asOf: asOf, held: held))
+      for phase in BulkPhase.of(request.verb) {
+        let found = try transaction.bulkCandidates(
+          request, asOf: asOf, phase: phase, after: nil, limit: BulkAnswer.idsMax, held: held)
+        for candidate in found { answer.add(id: candidate.id) }
+      }
+      return answer
+    }
   }
 
   typealias HoldLookup = @Sendable (ReadTransaction) throws(StoreError) -> HeldSet

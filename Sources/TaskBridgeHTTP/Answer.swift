@@ -9,6 +9,8 @@ struct Answer: Sendable {
   var body: ByteBuffer
   /// The rest of the request is not read: the connection ends with this answer.
   var closesConnection = false
+  /// What follows ``body``, chunk by chunk; nil at the end. Its length is then not known beforehand.
+  var rest: (@Sendable () async throws(Problem) -> [UInt8]?)?
 
   init(status: HTTPResponse.Status, fields: HTTPFields, body: [UInt8]) {
     self.status = status
@@ -42,6 +44,7 @@ struct Answer: Sendable {
 
   static let emptyFields: HTTPFields = [.cacheControl: "no-store", .xContentTypeOptions: "nosniff"]
   static let jsonFields = fields(contentType: "application/json")
+  static let linesFields = fields(contentType: "application/x-ndjson")
   static let problemFields = fields(contentType: "application/problem+json")
   static let metricsFields = fields(contentType: "text/plain; version=0.0.4; charset=utf-8")
 }

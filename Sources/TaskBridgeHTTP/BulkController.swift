@@ -31,8 +31,12 @@ enum BulkController {
     try fields.finish()
     var request = try selection.request(verb)
     request.options = options
-    return Answer(
-      try await exchange.bridge.bulk(request, asOf: selection.asOf, dryRun: dryRun, actor: exchange.actor))
+    let answer = try await exchange.bridge.bulk(
+      request, asOf: selection.asOf, dryRun: dryRun, actor: exchange.actor)
+    guard let job = answer.jobID else { return Answer(answer) }
+    var accepted = Answer(status: .accepted, answer)
+    accepted.fields[.location] = "/v1/jobs/\(job)"
+    return accepted
   }
 
   private static func options(_ verb: BulkVerb, _ fields: inout BodyFields) -> BulkOptions {
@@ -44,8 +48,13 @@ enum BulkController {
     case .replay:
       options.reason = fields.text("reason", bytesMax: RunsController.reasonBytesMax)
       options.patch = fields.object("patch").map { .object($0) }
-      for name in ["rate_per_second", "canary", "canary_wait_seconds"] where fields.value(name) != nil {
-        fields.refuse(name, "\(name) is not supported by this version; leave it out", code: "not_supported")
+      options.ratePerSecond = fields.number("rate_per_second", in: BulkOptions.rateRange)
+      options.canary = fields.integer("canary", in: BulkOptions.canaryRange)
+      if let wait = fields.number("canary_wait_seconds", in: BulkOptions.canaryWaitRange) {
+        options.canaryWaitSeconds = wait
+        if options.canary == nil {
+          fields.refuse("canary_wait_seconds", "canary_wait_seconds is given without canary; say how many go first")
+        }
       }
     }
     return options
@@ -85,5 +94,14 @@ struct BulkSelection {
       verb == .replay || verb == .discard
         ? "say which dead letters: ids, or a filter by \(DeadLetterFilter.names.dropLast().joined(separator: ", ")), or \"all\": true"
         : "say which runs: a filter by \(names.joined(separator: ", ")), or \"all\": true")
+  }
+}
+
+extension BodyFields {
+  fileprivate mutating func number(_ name: String, in range: ClosedRange<Double>) -> Double? {
+    guard let number = number(name) else { return nil }
+    if range.contains(number) { return number }
+    refuse(name, "\(name) is \(number), a number \(range.lowerBound)...\(range.upperBound) is allowed")
+    return nil
   }
 }

@@ -32,12 +32,24 @@ struct Responder: Sendable {
       answer = refuse(problem, request)
     }
     let now = bridge.clockNow
-    if answer.status != .noContent { answer.fields[.contentLength] = String(answer.body.readableBytes) }
+    if answer.rest == nil, answer.status != .noContent {
+      answer.fields[.contentLength] = String(answer.body.readableBytes)
+    }
     answer.fields[.date] = date.text(at: now)
     if answer.closesConnection { answer.fields[.connection] = "close" }
     let head = HTTPResponse(status: answer.status, headerFields: answer.fields)
     if request.method == .head {
       try await writer.writeResponse(head)
+    } else if let rest = answer.rest {
+      let begin = answer.body
+      // A failure in the middle cuts the connection: the client sees that the answer is not whole.
+      try await writer.write(
+        response: head,
+        body: ResponseBody { writer in
+          if begin.readableBytes > 0 { try await writer.write(begin) }
+          while let chunk = try await rest() { try await writer.write(ByteBuffer(bytes: chunk)) }
+          try await writer.finish(nil)
+        })
     } else {
       try await writer.write(response: head, body: ResponseBody(byteBuffer: answer.body))
     }

@@ -12,6 +12,7 @@ extension Router {
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
     BulkController.addRoutes(to: &router)
+    JobsController.addRoutes(to: &router)
     PauseController.addRoutes(to: &router)
     RunStateController.addRoutes(to: &router)
     LookupController.addRoutes(to: &router)

@@ -299,6 +299,43 @@ enum Schema {
       letters INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
+    -- Calls on many runs that go on in the background. `phase` and `cursor` say where they are.
+    CREATE TABLE jobs (
+      seq INTEGER PRIMARY KEY,
+      id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+      kind TEXT NOT NULL CHECK \(isAny(BulkVerb.allCases, "kind")),
+      state TEXT NOT NULL CHECK \(isAny(JobState.allCases)),
+      request TEXT NOT NULL,
+      as_of INTEGER NOT NULL,
+      actor TEXT NOT NULL,
+      created_at INTEGER NOT NULL,
+      started_at INTEGER,
+      finished_at INTEGER CHECK ((finished_at IS NULL) = \(isAny(JobState.allCases.filter(\.isOpen)))),
+      matched INTEGER NOT NULL,
+      changed INTEGER NOT NULL DEFAULT 0,
+      skipped INTEGER NOT NULL DEFAULT 0,
+      phase INTEGER NOT NULL,
+      cursor INTEGER,
+      canary_until INTEGER,
+      error TEXT
+    ) STRICT;
+    CREATE INDEX jobs_open ON jobs (seq) WHERE finished_at IS NULL;
+
+    -- The runs of a job's canary, without a reason, and the first it left alone. Runs may be deleted meanwhile.
+    CREATE TABLE job_runs (
+      job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+      run BLOB NOT NULL,
+      reason TEXT,
+      PRIMARY KEY (job, run)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE job_skips (
+      job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+      reason TEXT NOT NULL,
+      runs INTEGER NOT NULL,
+      PRIMARY KEY (job, reason)
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE quarantine (
       id INTEGER PRIMARY KEY,
       received_at INTEGER NOT NULL,

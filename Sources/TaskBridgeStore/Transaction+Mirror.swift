@@ -20,17 +20,17 @@ extension Transaction {
     try db.run("DELETE FROM mirror_leftovers WHERE task = ? AND letters = ?", task, seen)
   }
 
-  /// The unresolved dead letters of `task`.
+  /// The unresolved dead letters of `task`, with how often each was replayed before.
   ///
   /// - Parameter onlyPublished: leave out those whose mirror message is still in the outbox.
-  package func unresolvedDeadLetters(of task: TaskKey, onlyPublished: Bool) throws(StoreError) -> Set<RunID> {
-    Set(
+  package func unresolvedDeadLetters(of task: TaskKey, onlyPublished: Bool) throws(StoreError) -> [RunID: Int] {
+    Dictionary(
       try db.all(
         """
-        SELECT r.id FROM dead_letters d JOIN runs r ON r.seq = d.run_seq WHERE d.resolution IS NULL AND d.task = ? \
+        SELECT r.id, r.replays FROM dead_letters d JOIN runs r ON r.seq = d.run_seq WHERE d.resolution IS NULL AND d.task = ? \
         AND (NOT ? OR NOT EXISTS (SELECT 1 FROM outbox o WHERE o.run_seq = d.run_seq AND o.kind = 'dead'))
         """, task, onlyPublished
-      ) { row throws(StoreError) in try row.runID(0) })
+      ) { row throws(StoreError) in (try row.runID(0), row.int(1)) }, uniquingKeysWith: { $1 })
   }
 
   /// Puts dead letters that are missing from the mirror into the outbox again.

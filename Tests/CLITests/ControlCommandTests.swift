@@ -58,6 +58,13 @@ import Testing
     (
       ["dead-letters", "--payload", "user.id=42"], "GET /v1/dead-letters?payload.user.id=42&limit=50", "null"
     ),
+    (["jobs", "--state", "running"], "GET /v1/jobs?state=running&limit=50", "null"),
+    (["jobs", "show", id], "GET /v1/jobs/\(id)", "null"), (["jobs", "cancel", id], "POST /v1/jobs/\(id)/cancel", "{}"),
+    (
+      ["dead-letters", "replay", "--task", "a", "--rate", "50", "--canary", "5", "--canary-wait", "2m"],
+      "POST /v1/dead-letters/replay",
+      #"{"filter":{"task":"a"},"rate_per_second":50,"canary":5,"canary_wait_seconds":120}"#
+    ),
     (["tasks"], "GET /v1/tasks?limit=50", "null"), (["groups"], "GET /v1/groups?limit=50", "null"),
     (["tasks", "show", "a"], "GET /v1/tasks/a", "null"),
     (

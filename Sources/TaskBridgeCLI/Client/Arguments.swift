@@ -64,6 +64,14 @@ enum ArgumentReader {
     return run.description
   }
 
+  /// The id of a job, in lower case.
+  static func job(_ text: String) throws -> String {
+    guard let job = RunID(text) else {
+      throw ValidationError("expected the id of a job, a UUID as `taskbridge jobs` lists them")
+    }
+    return job.description
+  }
+
   /// A task key (`contract.md` §1).
   static func task(_ text: String) throws -> String {
     guard let task = TaskKey(text) else {

@@ -38,20 +38,11 @@ struct BridgeClient: Sendable {
   /// The answer, whatever its status.
   /// - Throws: `CommandFailure` with status 5 when there is none.
   func exchange(
-    _ method: String, _ path: String, _ query: Query = Query(), body: [UInt8]? = nil, timeoutSeconds: Double? = nil
+    _ method: String, _ path: String, _ query: Query = Query(), body: [UInt8]? = nil,
+    contentType: String = "application/json", timeoutSeconds: Double? = nil
   ) async throws -> Answer {
-    guard let url = URL(string: base + path + query.text) else {
-      throw CommandFailure.usage("'\(Escaping.visible(base + path))' is no URL")
-    }
-    var request = URLRequest(url: url)
-    request.httpMethod = method
-    if let timeoutSeconds { request.timeoutInterval = timeoutSeconds }
-    request.setValue("application/json", forHTTPHeaderField: "Accept")
-    if let token { request.setValue("Bearer \(token)", forHTTPHeaderField: "Authorization") }
-    if let body {
-      request.setValue("application/json", forHTTPHeaderField: "Content-Type")
-      request.httpBody = Data(body)
-    }
+    let request = try self.request(
+      method, path, query, body: body, contentType: contentType, timeoutSeconds: timeoutSeconds)
     do {
       let (data, response) = try await session.data(for: request)
       guard let response = response as? HTTPURLResponse else {
@@ -68,10 +59,50 @@ struct BridgeClient: Sendable {
     }
   }
 
+  private func request(
+    _ method: String, _ path: String, _ query: Query, body: [UInt8]?, contentType: String, timeoutSeconds: Double?
+  ) throws -> URLRequest {
+    guard let url = URL(string: base + path + query.text) else {
+      throw CommandFailure.usage("'\(Escaping.visible(base + path))' is no URL")
+    }
+    var request = URLRequest(url: url)
+    request.httpMethod = method
+    if let timeoutSeconds { request.timeoutInterval = timeoutSeconds }
+    request.setValue("application/json", forHTTPHeaderField: "Accept")
+    if let token { request.setValue("Bearer \(token)", forHTTPHeaderField: "Authorization") }
+    if let body {
+      request.setValue(contentType, forHTTPHeaderField: "Content-Type")
+      request.httpBody = Data(body)
+    }
+    return request
+  }
+
+  /// The path of a file with the answer, which may be of any size; whoever asked removes it.
+  /// - Throws: `CommandFailure`, also for an answer that was cut off.
+  func download(_ path: String, body: [UInt8]) async throws -> String {
+    let request = try self.request(
+      "POST", path, Query(), body: body, contentType: "application/json", timeoutSeconds: nil)
+    let (file, response): (URL, URLResponse)
+    do {
+      (file, response) = try await session.download(for: request)
+    } catch {
+      if Task.isCancelled { throw CancellationError() }
+      throw unreachable(error)
+    }
+    let status = (response as? HTTPURLResponse)?.statusCode ?? 0
+    guard status >= 400 || status == 0 else { return file.path }
+    let answer = Answer(status: status, body: try FileReading.bytes(ofFile: file.path, atMost: 1 << 20))
+    unlink(file.path)
+    throw refusal(answer)
+  }
+
   /// The answer of a request that was carried out (status below 400).
   /// - Throws: `CommandFailure` with the exit status of the problem.
-  func call(_ method: String, _ path: String, _ query: Query = Query(), body: [UInt8]? = nil) async throws -> Answer {
-    let answer = try await exchange(method, path, query, body: body)
+  func call(
+    _ method: String, _ path: String, _ query: Query = Query(), body: [UInt8]? = nil,
+    contentType: String = "application/json"
+  ) async throws -> Answer {
+    let answer = try await exchange(method, path, query, body: body, contentType: contentType)
     guard answer.status < 400 else { throw refusal(answer) }
     return answer
   }

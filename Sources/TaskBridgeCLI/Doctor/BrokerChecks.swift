@@ -81,7 +81,8 @@ enum BrokerChecks {
     case .success(let messages):
       return .failed(
         "dead_letters", "\(task): \(dead) in the table, \(messages) in \(queue)",
-        "the table is right; messages taken from the queue by hand were not replayed by that")
+        "the table is right, messages taken from the queue by hand were not replayed by that: taskbridge dead-letters sync"
+      )
     case .failure(let error): return .failed("dead_letters", "\(queue): \(error.text)", nextStep(error))
     }
   }

@@ -23,8 +23,11 @@ enum StandardOutput {
 /// Writes words to stderr; that nobody reads them is no reason to fail.
 enum StandardError {
   static func say(_ text: String) {
-    _ = writeAll((text.hasSuffix("\n") ? text : text + "\n").utf8, to: STDERR_FILENO)
+    write(text.hasSuffix("\n") ? text : text + "\n")
   }
+
+  /// The same without a line end, for a line that is written again.
+  static func write(_ text: String) { _ = writeAll(text.utf8, to: STDERR_FILENO) }
 }
 
 /// Writes all bytes to a descriptor and returns nil, or the errno that stopped it.
