@@ -121,7 +121,7 @@ let package = Package(
     .testTarget(
       name: "HTTPTests",
       dependencies: [
-        "TaskBridgeHTTP", "TaskBridgeEngine", "TaskBridgeCore",
+        "TaskBridgeHTTP", "TaskBridgeEngine", "TaskBridgeStore", "TaskBridgeCore",
         .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Logging", package: "swift-log"),

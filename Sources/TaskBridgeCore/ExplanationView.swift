@@ -48,6 +48,8 @@ public struct ExplanationView: Sendable, Equatable, JSONWritable {
     public var id: RunID
     public var task: TaskKey
     public var state: RunState
+    /// What holds it back itself, while it is ready.
+    public var heldBy: [Hold] = []
 
     public init(id: RunID, task: TaskKey, state: RunState) {
       self.id = id
@@ -60,6 +62,8 @@ public struct ExplanationView: Sendable, Equatable, JSONWritable {
         json.member("id", id)
         json.member("task", task.rawValue)
         json.member("state", state.rawValue)
+        json.key("held_by")
+        json.array { json in for hold in heldBy { json.value(hold.rawValue) } }
       }
     }
   }

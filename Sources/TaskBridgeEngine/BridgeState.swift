@@ -28,6 +28,10 @@ final class BridgeState: Sendable {
     var brokerVersion: String?
     /// Task keys whose queue cannot be used, with the broker's words.
     var degraded: [TaskKey: Degradation] = [:]
+    /// Workers that listen on the queue of a task key, as the broker said last.
+    var consumers: [TaskKey: Int] = [:]
+    /// Task keys whose queue was not there when the broker was asked last.
+    var missing: Set<TaskKey> = []
     var storeProblem: String?
     /// The first restore is done.
     var hasRestored = false
@@ -42,12 +46,28 @@ final class BridgeState: Sendable {
   var blockedReason: String? { facts.withLock { $0.isBlocked ? $0.blockedReason : nil } }
   var degraded: [TaskKey: Degradation] { facts.withLock { $0.degraded } }
 
+  var consumers: [TaskKey: Int] { facts.withLock { $0.consumers } }
+
+  func isQueueMissing(_ task: TaskKey) -> Bool { facts.withLock { $0.missing.contains(task) } }
+
+  /// - Parameter count: nil when the queue does not exist.
+  func setConsumers(_ task: TaskKey, _ count: Int?) {
+    facts.withLock { facts in
+      facts.consumers[task] = count
+      if count == nil { facts.missing.insert(task) } else { facts.missing.remove(task) }
+    }
+  }
+
   func enter(_ phase: Phase, brokerVersion: String? = nil) {
     facts.withLock { facts in
       facts.phase = phase
       if phase == .running { facts.hasRestored = true }
       if let brokerVersion { facts.brokerVersion = brokerVersion }
-      if case .brokerDown = phase { facts.isBlocked = false }
+      if case .brokerDown = phase {
+        facts.isBlocked = false
+        facts.consumers = [:]
+        facts.missing = []
+      }
     }
   }
 

@@ -213,12 +213,14 @@ struct BrokerSession: Sendable {
     let mirror = DeadLetterMirror(bridge: bridge, topology: topology, open: openConnection)
     let probe = QueueProbe(
       bridge: bridge, topology: topology, incarnation: incarnation, begun: bridge.clock.now())
+    let consumers = ConsumerWatch(bridge: bridge, topology: topology)
     let submissions = SubmissionConsumer(bridge: bridge, connection: consume, replies: replies)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await consuming { try await submissions.run() } }
       group.addTask { try await releaser.run() }
       group.addTask { try await publisher.runNotices() }
       group.addTask { try await probe.run() }
+      group.addTask { try await consumers.run() }
       group.addTask { try await mirror.run() }
       try await group.next()
       group.cancelAll()

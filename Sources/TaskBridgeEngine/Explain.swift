@@ -15,7 +15,34 @@ extension TaskBridge {
       view.reasons = gates.map { ExplanationView.Reason($0) }
     }
     if view.reasons.isEmpty { view.reasons = facts.reasons(now: now) }
+    if facts.run.state == .launched { view.reasons += queueReasons(facts.run.task) }
+    for reason in view.reasons.indices {
+      for index in view.reasons[reason].runs.indices {
+        let run = view.reasons[reason].runs[index]
+        guard let place = facts.ready[run.id] else { continue }
+        view.reasons[reason].runs[index].heldBy =
+          gates(task: run.task, group: place.group, occupancy: place.occupancy).holds
+      }
+    }
     return view
+  }
+
+  /// What keeps a run that lies in the queue of `task` from being claimed.
+  private func queueReasons(_ task: TaskKey) -> [ExplanationView.Reason] {
+    if context.state.isQueueMissing(task) {
+      return [
+        ExplanationView.Reason(
+          "queue_deleted", "the queue of task \(task) is not in the broker any more",
+          unblockedBy:
+            "the bridge: it declares the queue again within \(configuration.claimLatencyMaxSeconds) s and sends the run once more"
+        )
+      ]
+    }
+    guard context.state.consumers[task] == 0 else { return [] }
+    return [
+      ExplanationView.Reason(
+        "no_consumers", "no worker listens on the queue of task \(task)", unblockedBy: "a worker; start one")
+    ]
   }
 }
 

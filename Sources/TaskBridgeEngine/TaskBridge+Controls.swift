@@ -153,6 +153,7 @@ extension TaskBridge {
     var line = line
     line.pause =
       controls.pause(of: .task(line.key), at: now) ?? controls.pause(of: .domain(String(line.key.domain)), at: now)
+    line.consumers = context.state.consumers[line.key]
     line.settings = settings(of: line.key, controls.tasks[line.key])
     return line
   }

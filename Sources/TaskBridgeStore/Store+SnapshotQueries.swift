@@ -47,6 +47,13 @@ extension ReadTransaction {
     return (try db.integer("SELECT COUNT(*) FROM outbox") + queued.reduce(0) { $0 + $1.runs }, times.min())
   }
 
+  /// Run queues that were ever declared, by name.
+  package func runQueues(after last: String, limit: Int) throws(StoreError) -> [(name: String, task: TaskKey)] {
+    try db.all("SELECT name, task FROM queues WHERE name > ? ORDER BY name LIMIT ?", last, limit) {
+      row throws(StoreError) in (row.text(0), try row.task(1))
+    }
+  }
+
   /// Task keys that have ready runs.
   package func readyTasks() throws(StoreError) -> [TaskKey] {
     try db.all("SELECT task FROM counts WHERE state = 'ready' AND runs > 0 ORDER BY task") { row throws(StoreError) in
