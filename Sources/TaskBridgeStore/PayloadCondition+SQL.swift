@@ -19,13 +19,13 @@ extension ComposedQuery {
         require(
           Self.ifJSON(
             """
-            (json_type(CAST(p.body AS TEXT), ?) = 'integer' OR json_type(CAST(p.body AS TEXT), ?) = 'real')
-            AND json_extract(CAST(p.body AS TEXT), ?) = ?
-            """), path, path, path, value)
+            json_extract(CAST(p.body AS TEXT), ?) = ?
+            AND (json_type(CAST(p.body AS TEXT), ?) = 'integer' OR json_type(CAST(p.body AS TEXT), ?) = 'real')
+            """), path, value, path, path)
       case .string(let text):
         require(
-          Self.ifJSON("json_type(CAST(p.body AS TEXT), ?) = 'text' AND json_extract(CAST(p.body AS TEXT), ?) = ?"),
-          path, path, text)
+          Self.ifJSON("json_extract(CAST(p.body AS TEXT), ?) = ? AND json_type(CAST(p.body AS TEXT), ?) = 'text'"),
+          path, text, path)
       // A condition is never about these.
       case .array, .object: require("0")
       }

@@ -3,12 +3,19 @@ package import TaskBridgeCore
 /// Dead letters and messages nobody understood.
 extension Connection {
   /// FROM and WHERE of the dead letters `d` that a filter means.
-  static func select(_ filter: DeadLetterFilter) -> (source: String, query: ComposedQuery) {
+  ///
+  /// - Parameter walksTable: other columns are looked at too, or the rows are wanted in the table's order.
+  private static func select(
+    _ filter: DeadLetterFilter, walksTable: Bool = false
+  ) -> (source: String, query: ComposedQuery) {
     var query = ComposedQuery()
     var source = "dead_letters AS d NOT INDEXED"
     switch filter.resolution {
     case .unresolved:
-      source = "dead_letters AS d INDEXED BY dead_letters_open"
+      // The index for what it can answer or narrow down; anything else is found faster by going along the table.
+      if !walksTable, filter.task != nil || filter.isAnsweredByIndex {
+        source = "dead_letters AS d INDEXED BY dead_letters_open"
+      }
       query.require("d.resolution IS NULL")
     case .replayed: query.require("d.resolution = 'replayed'")
     case .discarded: query.require("d.resolution = 'discarded'")
@@ -31,7 +38,7 @@ extension Connection {
   func deadLetterCandidates(
     _ filter: DeadLetterFilter, asOf: Timestamp, after cursor: Int64?, limit: Int
   ) throws(StoreError) -> [BulkCandidate] {
-    var (source, query) = Self.select(filter)
+    var (source, query) = Self.select(filter, walksTable: true)
     query.require("d.dead_at <= ?", asOf)
     if let cursor { query.require("d.run_seq > ?", cursor) }
     return try once(
@@ -46,7 +53,7 @@ extension Connection {
 
   /// How many dead letters match and died no later than `asOf`.
   fileprivate func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
-    var (source, query) = Self.select(filter)
+    var (source, query) = Self.select(filter, walksTable: true)
     query.require("d.dead_at <= ?", asOf)
     return try once(composed: "SELECT COUNT(*) FROM \(source) \(query.whereClause)", query.values) {
       row throws(StoreError) in row.int(0)
@@ -171,4 +178,9 @@ extension ReadTransaction {
   package func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
     try db.deadLetterCount(matching: filter, asOf: asOf)
   }
+}
+
+extension DeadLetterFilter {
+  /// Whether task key and fingerprint are all it looks at.
+  fileprivate var isAnsweredByIndex: Bool { reason == nil && since == nil && until == nil && payload.isEmpty }
 }
