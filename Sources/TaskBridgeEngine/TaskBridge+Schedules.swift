@@ -101,7 +101,7 @@ extension TaskBridge {
     return ScheduleForecastView(
       items: definition.rule.forecast(
         after: after ?? max(now, standing.record.decidedThrough), count: count, runsMade: standing.record.runsMade,
-        lastEnd: standing.hasOpenRun ? now : standing.lastEnd))
+        lastEnd: standing.hasOpenRun ? now : standing.record.lastEnd))
   }
 
   private func viewing(

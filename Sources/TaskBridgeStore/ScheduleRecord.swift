@@ -22,13 +22,15 @@ package struct ScheduleRecord: Sendable {
   package var pauseReason: String?
   package var lastAt: Timestamp?
   package var lastRun: RunID?
+  /// When the last run ended that was made by the clock.
+  package let lastEnd: Timestamp?
 
   /// The columns ``init(row:)`` reads, in its order, of table `schedules` under the alias `s`.
   static let columns = """
     s.name, s.task, s.body, s.created_at, s.updated_at, s.decided_through, s.missed_through, s.runs_made, s.times, \
-    s.ended, s.due_at, s.paused_since, s.paused_by, s.pause_reason, s.last_at, s.last_run
+    s.ended, s.due_at, s.paused_since, s.paused_by, s.pause_reason, s.last_at, s.last_run, s.last_end
     """
-  static let columnCount: Int32 = 16
+  static let columnCount: Int32 = 17
 
   init(row: Row) throws(StoreError) {
     name = row.text(0)
@@ -47,6 +49,7 @@ package struct ScheduleRecord: Sendable {
     pauseReason = row.optionalText(13)
     lastAt = row.optionalTime(14)
     lastRun = try row.optionalRunID(15)
+    lastEnd = row.optionalTime(16)
   }
 
   /// A new one, whose first nominal time comes after `decidedThrough`.
@@ -61,6 +64,7 @@ package struct ScheduleRecord: Sendable {
     runsMade = 0
     times = 0
     hasEnded = false
+    lastEnd = nil
   }
 
   var isPaused: Bool { pausedSince != nil }

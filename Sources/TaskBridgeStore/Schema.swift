@@ -430,6 +430,7 @@ enum Schema {
       pause_reason TEXT,
       last_at INTEGER,
       last_run BLOB,
+      last_end INTEGER,
       payload BLOB NOT NULL,
       content_type TEXT,
       content_encoding TEXT

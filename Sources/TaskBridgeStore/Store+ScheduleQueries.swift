@@ -28,16 +28,6 @@ extension Connection {
       """, schedule) > 0
   }
 
-  /// When the last run made by the clock ended; nil when none has since `start`.
-  func lastEnd(of schedule: String, since start: Timestamp) throws(StoreError) -> Timestamp? {
-    try first(
-      """
-      SELECT finished_at FROM runs INDEXED BY runs_schedule WHERE schedule = ? AND schedule IS NOT NULL
-        AND finished_at >= ? AND nominal_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1
-      """, schedule, start
-    ) { row throws(StoreError) in row.time(0) }
-  }
-
   /// The columns ``scheduleView(row:)`` reads, of `schedules s` and `runs r`.
   static let scheduleColumns = "\(ScheduleRecord.columns), r.id, r.state"
   static let scheduleJoin = "schedules s LEFT JOIN runs r ON r.id = s.last_run"
@@ -92,7 +82,6 @@ package struct ScheduleStanding: Sendable {
   package let record: ScheduleRecord
   package let payload: Payload
   package let hasOpenRun: Bool
-  package let lastEnd: Timestamp?
 }
 
 extension ReadTransaction {
@@ -109,7 +98,7 @@ extension ReadTransaction {
     return .success(
       ScheduleStanding(
         record: record, payload: try db.schedulePayload(name) ?? Payload(bytes: []),
-        hasOpenRun: try db.hasOpenRun(of: name), lastEnd: try db.lastEnd(of: name, since: record.createdAt)))
+        hasOpenRun: try db.hasOpenRun(of: name)))
   }
 
   /// Schedules by name, those after `last`.

@@ -47,12 +47,15 @@ extension Transaction {
     try db.run("UPDATE schedules SET missed_through = max(missed_through, ?) WHERE paused_since IS NULL", now)
   }
 
-  /// A run of the schedule has ended: one that waits for it counts from here.
-  func wake(schedule name: String, now: Timestamp) throws(StoreError) {
-    let waited = try db.run(
-      "UPDATE schedules SET due_at = ? WHERE name = ? AND due_at IS NULL AND paused_since IS NULL AND ended = 0", now,
-      name)
-    if waited > 0 { note(.due) }
+  /// A run of the schedule has ended: a fixed delay counts from here, and what waits for it is looked at again.
+  func wake(schedule name: String, by run: Run, now: Timestamp) throws(StoreError) {
+    try db.run(
+      """
+      UPDATE schedules SET last_end = CASE WHEN ?3 THEN ?2 ELSE last_end END,
+        due_at = CASE WHEN due_at IS NULL AND paused_since IS NULL AND ended = 0 THEN ?2 ELSE due_at END
+      WHERE name = ?1
+      """, name, now, run.nominalAt != nil)
+    note(.due)
   }
 
   /// Decides about the nominal times of one schedule up to `now`.
@@ -168,7 +171,7 @@ extension Transaction {
     var progress = ScheduleProgress(
       decidedThrough: record.decidedThrough, missedThrough: record.missedThrough, runsMade: record.runsMade)
     if rule.waitsForEnd || rule.overlap == .skip { progress.hasOpenRun = try db.hasOpenRun(of: record.name) }
-    if rule.waitsForEnd { progress.lastEnd = try db.lastEnd(of: record.name, since: record.createdAt) }
+    progress.lastEnd = record.lastEnd
     return progress
   }
 

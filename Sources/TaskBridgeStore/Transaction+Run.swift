@@ -56,7 +56,7 @@ extension Transaction {
       noteMove(from: was.state, to: run.state)
     }
     if run.state.isTerminal && !was.state.isTerminal {
-      if let schedule = run.schedule { try wake(schedule: schedule, now: now) }
+      if let schedule = run.schedule { try wake(schedule: schedule, by: run, now: now) }
       ends.append((run, was.state, actor))
       try settleEnds(now: now)
     }

@@ -5,13 +5,15 @@ import collections
 import datetime
 import json
 import os
+import sqlite3
 import subprocess
 import uuid
 
 import pytest
 
 from support import ROOT
-from support.bridge import BINARY, cli, environment
+from support.amqp import Worker
+from support.bridge import BINARY, Bridge, cli, environment
 from support.waiting import until
 
 
@@ -270,6 +272,34 @@ def test_one_run_for_each_time_whenever_it_is_killed(new_bridge, task):
         assert len(set(fired)) == len(fired), f"{schedule} ran twice at one time"
         steps = {later - earlier for earlier, later in zip(fired, fired[1:])}
         assert steps == {datetime.timedelta(seconds=0.1)}, f"{schedule}: {steps}"
+
+
+def test_a_second_bridge_and_a_copy_of_the_store_fire_nothing(new_bridge, connect, task, tmp_path):
+    """N36: beside a bridge that fires, neither another one on its store nor one on a copy of it fires on that broker."""
+    first = new_bridge()
+    add(first.api, "s", task, every_seconds=0.5, catch_up="all")
+    until_runs(first.api, task, 3)
+    second = Bridge(tmp_path / "second", first.amqp_url)
+    second.data = first.data
+    copy = Bridge(tmp_path / "copy", first.amqp_url)
+    os.makedirs(copy.data, mode=0o700)
+    with sqlite3.connect(f"file:{first.data}/taskbridge.db?mode=ro", uri=True) as source, \
+            sqlite3.connect(f"{copy.data}/taskbridge.db") as target:
+        source.backup(target)
+        before = target.execute("SELECT count(*) FROM runs").fetchone()[0]
+
+    for other in (second, copy):
+        done = subprocess.run(other.command(), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        assert done.returncode == 5, done.stderr
+
+    with sqlite3.connect(f"file:{copy.data}/taskbridge.db?mode=ro", uri=True) as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone()[0] == before >= 3
+    assert first.api.call("DELETE", "/v1/schedules/s").status == 204
+    fired = runs(first.api, task)
+    worker = connect(Worker, first.amqp_url)
+    taken = [worker.work(task)[0].run_id for _ in fired]
+    assert sorted(taken) == sorted(run["id"] for run in fired)
+    assert len({run["nominal_at"] for run in fired}) == len(fired)
 
 
 def test_missed_while_down(new_bridge, task):

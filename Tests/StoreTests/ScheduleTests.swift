@@ -109,6 +109,27 @@ import Testing
     }
   }
 
+  @Test("T82: a run that ends while its schedule is paused is what a fixed delay counts from")
+  func aFixedDelayCountsFromAnEndInAPause() async throws {
+    try await withTemporaryStore { test in
+      try await test.schedule(#""every_seconds":10,"mode":"fixed_delay""#)
+      try await test.fire(at: 10)
+      try await test.pauseSchedule(at: 11)
+      try await test.work(at: 14)
+      #expect(try await test.next() == nil)
+      try await test.resumeSchedule(at: 16)
+      #expect(try await test.next() == 24)
+
+      // The run that ended longest ago is deleted: the time stays.
+      try await DatabaseQueue(path: test.store.path).write { db in
+        try db.execute(sql: "UPDATE runs SET schedule = NULL, nominal_at = NULL")
+      }
+      try await test.fire(at: 24)
+
+      #expect(try await test.scheduleView().lastAt == TestStore.at(24))
+    }
+  }
+
   @Test("T83: overlap skip passes over a time while the last run is active, and says so; allow makes the run")
   func overlapSkipsOrAllows() async throws {
     try await withTemporaryStore { test in

@@ -42,6 +42,8 @@ def check_audit(run, rows):
 def check_store(api, limit=None):
     """Checks the audit of every run the bridge has (or of `limit` of them, evenly spread); returns how many."""
     runs = api.items("/v1/runs", limit=1000)
+    nominal = [(run["schedule"], run["nominal_at"]) for run in runs if run["nominal_at"]]
+    assert len(set(nominal)) == len(nominal), "a schedule ran twice at one nominal time"
     if limit and len(runs) > limit:
         step = len(runs) / limit
         runs = [runs[int(index * step)] for index in range(limit)]
