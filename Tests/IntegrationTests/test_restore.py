@@ -266,17 +266,23 @@ def test_a_second_bridge_on_one_store_is_refused(new_bridge, tmp_path):
 
 
 def test_a_copied_store_on_one_broker_is_refused(new_bridge, tmp_path):
-    """N36."""
+    """N36: nor does it fire a schedule that is due all the time."""
     first = new_bridge()
+    schedule = {"name": "s", "task": "a", "every_seconds": 1, "catch_up": "all"}
+    assert first.api.post("/v1/schedules", schedule).status == 201
     copy = Bridge(tmp_path / "copy", first.amqp_url)
     os.makedirs(copy.data, mode=0o700)
     with sqlite3.connect(f"file:{first.data}/taskbridge.db?mode=ro", uri=True) as source, \
             sqlite3.connect(f"{copy.data}/taskbridge.db") as target:
         source.backup(target)
 
+        before = target.execute("SELECT count(*) FROM schedule_times").fetchone()[0]
+
     status, said = refused(copy, seconds=120)
 
     assert status == 5, said
+    with sqlite3.connect(f"file:{copy.data}/taskbridge.db?mode=ro", uri=True) as store:
+        assert store.execute("SELECT count(*) FROM schedule_times").fetchone()[0] == before
     assert first.readyz().status == 200
 
 
