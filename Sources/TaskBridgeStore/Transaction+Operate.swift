@@ -34,21 +34,39 @@ extension Transaction {
       return .failure(problem)
     }
     var replayed = [id]
-    var next = options.withDependents ? 0 : 1
-    while next < replayed.count {
-      let prerequisite = replayed[next]
-      next += 1
-      for dependent in try db.failedDependents(of: prerequisite) {
-        var options = RetryOptions()
-        options.reason = "prerequisite \(prerequisite) was replayed"
-        switch try replayOne(dependent, options: options, now: now, actor: actor) {
-        case .success: replayed.append(dependent)
-        // Its dedup key is busy: it stays as it is and its own history says why.
-        case .failure(let problem): try audit(try run(dependent), note: problem.detail)
-        }
+    // The oldest first: a run is brought back after those of its prerequisites that come back as well, or it would not
+    // wait for them.
+    var pending = options.withDependents ? try inOrder(db.failedDependents(of: id)) : []
+    while let (_, dependent) = pending.popLast() {
+      var options = RetryOptions()
+      options.reason = "a prerequisite was replayed"
+      switch try replayOne(dependent, options: options, now: now, actor: actor) {
+      case .success:
+        replayed.append(dependent)
+        for further in try inOrder(db.failedDependents(of: dependent)) { Self.insert(further, into: &pending) }
+      // Its dedup key is busy: it stays as it is and its own history says why.
+      case .failure(let problem): try audit(try run(dependent), note: problem.detail)
       }
     }
     return .success(replayed)
+  }
+
+  /// The oldest last.
+  private func inOrder(_ ids: some Sequence<RunID>) throws(StoreError) -> [(sequence: Int64, id: RunID)] {
+    var runs: [(sequence: Int64, id: RunID)] = []
+    for id in ids { if let run = try run(id) { runs.append((run.sequence, id)) } }
+    return runs.sorted { $0.sequence > $1.sequence }
+  }
+
+  private static func insert(
+    _ run: (sequence: Int64, id: RunID), into pending: inout [(sequence: Int64, id: RunID)]
+  ) {
+    var (low, high) = (0, pending.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if pending[middle].sequence > run.sequence { low = middle + 1 } else { high = middle }
+    }
+    if low == pending.count || pending[low].sequence != run.sequence { pending.insert(run, at: low) }
   }
 
   private func replayOne(

@@ -11,6 +11,9 @@ struct Gates: Equatable {
     var burst: Int?
     var isLIFO = false
     var leaseSeconds: Int?
+    /// How a group shares: not judged.
+    var weight: Int?
+    var minimumSlots: Int?
   }
 
   struct Bucket: Equatable {
@@ -53,8 +56,7 @@ struct Gates: Equatable {
 
 extension ControlSubject {
   static func task(named name: String) -> ControlSubject {
-    guard let key = TaskKey(name) else { preconditionFailure("\(name) is no task key") }
-    return .task(key)
+    .task(Request.key(name))
   }
 }
 
@@ -86,7 +88,7 @@ extension Model {
       if let wrong = excess(run, released: released, before: before) { return "run \(run): \(wrong)" }
     }
     if released.count < max {
-      for run in eligible where runs[run].state == .ready && isOpen(run) { return "run \(run) was left behind" }
+      for run in eligible where runs[run].state == .ready && holds(run).isEmpty { return "run \(run) was left behind" }
     }
     return nil
   }
@@ -96,59 +98,66 @@ extension Model {
     var group: String?
   }
 
-  private func line(_ run: Place) -> Line { Line(task: runs[run].request.task, group: runs[run].request.group) }
+  private func line(_ run: Place) -> Line { Line(task: runs[run].task, group: runs[run].request.group) }
 
   private func isEligible(_ run: Place) -> Bool {
-    let request = runs[run].request
-    return runs[run].state == .ready && runs[run].expiresAt ?? .max > now && !gates.isPaused(.bridge, at: now)
-      && !gates.isPaused(.task(named: request.task), at: now)
-      && !gates.isPaused(.domain(String(request.task.prefix { $0 != "." })), at: now)
-      && !(request.group.map { gates.isPaused(.group($0), at: now) } ?? false)
+    runs[run].state == .ready && runs[run].expiresAt ?? .max > now
+      && holds(run).isDisjoint(with: [.paused, .taskPaused, .groupPaused])
   }
 
   private func isBefore(_ left: Place, _ right: Place) -> Bool {
     if runs[left].priority != runs[right].priority { return runs[left].priority < runs[right].priority }
     if runs[left].isRetry != runs[right].isRetry { return runs[left].isRetry }
-    return gates.tasks[runs[left].request.task]?.isLIFO ?? false ? left > right : left < right
+    return gates.tasks[runs[left].task]?.isLIFO ?? false ? left > right : left < right
   }
 
-  private func inUse(_ isMeant: (Request) -> Bool) -> Int {
-    runs.count { Rules.slots.contains($0.state) && isMeant($0.request) }
+  /// The gates of the store that are closed to a ready run.
+  func holds(_ run: Place) -> Set<Hold> {
+    let (task, group) = (runs[run].task, runs[run].request.group)
+    let settings = gates.tasks[task]
+    var holds: Set<Hold> = []
+    if gates.isPaused(.bridge, at: now) { holds.insert(.paused) }
+    let domain = String(task.prefix { $0 != "." })
+    if gates.isPaused(.task(named: task), at: now) || gates.isPaused(.domain(domain), at: now) {
+      holds.insert(.taskPaused)
+    }
+    if unclaimed(task) >= settings?.queueBound ?? 1_000 { holds.insert(.queueBound) }
+    if let limit = settings?.limit, inUse({ $0.task == task }) >= limit { holds.insert(.taskLimit) }
+    if gates.tokens(.task(named: task), settings, at: now) ?? 1 < 1 { holds.insert(.rateLimit) }
+    guard let group else { return holds }
+    if gates.isPaused(.group(group), at: now) { holds.insert(.groupPaused) }
+    if let limit = gates.groups[group]?.limit, inUse({ $0.request.group == group }) >= limit {
+      holds.insert(.groupLimit)
+    }
+    if gates.tokens(.group(group), gates.groups[group], at: now) ?? 1 < 1 { holds.insert(.rateLimit) }
+    return holds
   }
+
+  private func inUse(_ isMeant: (Run) -> Bool) -> Int { runs.count { Rules.slots.contains($0.state) && isMeant($0) } }
 
   private func unclaimed(_ task: String) -> Int {
-    runs.count { $0.request.task == task && ($0.state == .queued || $0.state == .launched) }
+    runs.count { $0.task == task && ($0.state == .queued || $0.state == .launched) }
   }
 
   /// Which limit let through one too many.
   private func excess(_ run: Place, released: [Place], before: Model) -> String? {
-    let (task, group) = (runs[run].request.task, runs[run].request.group)
+    let (task, group) = (runs[run].task, runs[run].request.group)
     let settings = gates.tasks[task]
     if unclaimed(task) > settings?.queueBound ?? 1_000 { return "more than queue_bound" }
     if let limit = settings?.limit, inUse({ $0.task == task }) > limit { return "over the limit of its task key" }
-    let ofTask = released.count { runs[$0].request.task == task }
+    let ofTask = released.count { runs[$0].task == task }
     if let tokens = before.gates.tokens(.task(named: task), settings, at: now), ofTask > tokens {
       return "over its rate"
     }
     guard let group else { return nil }
-    if let limit = gates.groups[group]?.limit, inUse({ $0.group == group }) > limit { return "over its group's limit" }
+    if let limit = gates.groups[group]?.limit, inUse({ $0.request.group == group }) > limit {
+      return "over its group's limit"
+    }
     let ofGroup = released.count { runs[$0].request.group == group }
     if let tokens = before.gates.tokens(.group(group), gates.groups[group], at: now), ofGroup > tokens {
       return "over its group's rate"
     }
     return nil
-  }
-
-  /// Whether no limit holds the run back.
-  private func isOpen(_ run: Place) -> Bool {
-    let (task, group) = (runs[run].request.task, runs[run].request.group)
-    let settings = gates.tasks[task]
-    if unclaimed(task) >= settings?.queueBound ?? 1_000 { return false }
-    if let limit = settings?.limit, inUse({ $0.task == task }) >= limit { return false }
-    if gates.tokens(.task(named: task), settings, at: now) ?? 1 < 1 { return false }
-    guard let group else { return true }
-    if let limit = gates.groups[group]?.limit, inUse({ $0.group == group }) >= limit { return false }
-    return gates.tokens(.group(group), gates.groups[group], at: now) ?? 1 >= 1
   }
 
   /// Hands one run over: its next attempt, or the next dispatch of one that was taken back.
@@ -170,8 +179,8 @@ extension Model {
     }
     runs[run].launchedAt = nil
     move(run, .queued)
-    let request = runs[run].request
-    gates.take(.task(named: request.task), gates.tasks[request.task], at: now)
-    if let group = request.group { gates.take(.group(group), gates.groups[group], at: now) }
+    let task = runs[run].task
+    gates.take(.task(named: task), gates.tasks[task], at: now)
+    if let group = runs[run].request.group { gates.take(.group(group), gates.groups[group], at: now) }
   }
 }

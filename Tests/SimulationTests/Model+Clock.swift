@@ -148,7 +148,7 @@ extension Model {
   func launched(_ task: String, before: Int64) -> [Place] {
     due(
       runs.indices.filter {
-        runs[$0].request.task == task && runs[$0].state == .launched && runs[$0].launchedAt ?? .max < before
+        runs[$0].task == task && runs[$0].state == .launched && runs[$0].launchedAt ?? .max < before
       }, by: { $0.launchedAt ?? 0 })
   }
 

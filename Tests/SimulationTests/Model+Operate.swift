@@ -31,6 +31,12 @@ extension Model {
   }
 
   mutating func replay(_ run: Place, _ options: ReplayOptions) -> String? {
+    if let refusal = replayOne(run, options) { return refusal }
+    if options.withDependents { replayDependents(of: run) }
+    return nil
+  }
+
+  private mutating func replayOne(_ run: Place, _ options: ReplayOptions) -> String? {
     guard runs[run].isEnded else { return "active" }
     if runs[run].state == .superseded { return "superseded" }
     if runs[run].state == .completed, !options.force { return "completed_needs_force" }
@@ -59,14 +65,22 @@ extension Model {
     let isBlocked = runs[run].openPrerequisites > 0 || isFollowing(run)
     move(run, isBlocked ? .blocked : isDue(run) ? .ready : .scheduled)
     resolve(run, "replayed")
-    guard options.withDependents else { return nil }
-    for dependent in runs.indices
-    where runs[dependent].state == .dependencyFailed
-      && runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false))
-    {
-      _ = replay(dependent, ReplayOptions(withDependents: true))
-    }
     return nil
+  }
+
+  /// The failed dependents of a replayed run come back too, the oldest first, and with them theirs.
+  private mutating func replayDependents(of run: Place) {
+    func dependents(of run: Place) -> [Place] {
+      runs.indices.filter {
+        runs[$0].state == .dependencyFailed
+          && runs[$0].prerequisites.contains(Prerequisite(run: run, isSatisfied: false))
+      }
+    }
+    var pending = Set(dependents(of: run))
+    while let next = pending.min() {
+      pending.remove(next)
+      if replayOne(next, ReplayOptions()) == nil { pending.formUnion(dependents(of: next)) }
+    }
   }
 
   mutating func discard(_ run: Place) -> String? {

@@ -37,7 +37,7 @@ extension Model {
       code: code.0, isToldToStop: code.stop, runState: runs[run].state, attemptState: runs[run].attempts.last?.state)
   }
 
-  private mutating func judge(_ words: ReportWords, by token: Token, on run: Place) -> (VerdictCode, stop: Bool) {
+  mutating func judge(_ words: ReportWords, by token: Token, on run: Place) -> (VerdictCode, stop: Bool) {
     guard let attempt = runs[run].attempts.last, token.attempt <= runs[run].attempt,
       token.attempt < runs[run].attempt || token.dispatch <= attempt.dispatches
     else { return (.unknownToken, true) }
@@ -228,9 +228,19 @@ extension Model {
       move(run, .error, .deadLettered)
       bury(run, .resources)
     } else {
+      grow(run)
       waitAgain(run, until: now + (retryAfter ?? retryDelay(run)))
       move(run, .error, .adjusting, .scheduled)
     }
+  }
+
+  /// To the first task key whose limit takes the doubled memory, else clipped to the limit of the last.
+  private mutating func grow(_ run: Place) {
+    guard let memory = runs[run].memory else { return }
+    let candidates = [runs[run].task] + runs[run].request.fallbackTasks
+    let fits = candidates.first { memory * 2 <= Request.memoryLimits[$0, default: .max] }
+    runs[run].task = fits ?? candidates[candidates.count - 1]
+    runs[run].memory = min(memory * 2, Request.memoryLimits[runs[run].task, default: .max])
   }
 
   mutating func lose(_ run: Place, _ reason: DeadLetterReason) {

@@ -133,7 +133,8 @@ extension Model {
 
   private func newRun(_ request: Request, id: RunID, prerequisites: [Prerequisite]) -> Run {
     var run = Run(
-      id: id, request: request, state: .ready, priority: request.priority ?? 128, createdAt: now, seriesAt: now,
+      id: id, request: request, task: request.task, state: .ready, memory: request.memory,
+      priority: request.priority ?? 128, createdAt: now, seriesAt: now,
       payload: request.payload, maxAttempts: request.maxAttempts ?? 4)
     run.prerequisites = prerequisites
     run.dedupKey = request.dedupKey

@@ -37,7 +37,10 @@ struct Model {
   struct Run {
     let id: RunID
     var request: Request
+    /// Where it is dispatched: a fallback may have moved it from the task key of its request, whose keys it keeps.
+    var task: String
     var state: RunState
+    var memory: Int?
     var failures = 0
     var losses = 0
     var priority: Int
@@ -59,6 +62,8 @@ struct Model {
     var followUp: Place?
     var attempts: [Attempt] = []
     var deadLetter: DeadLetter?
+    /// The first answer to each transition id.
+    var transitions: [String: StateReply] = [:]
     /// Reports that the ledger must have.
     var reports = 0
 
@@ -98,7 +103,7 @@ struct Model {
 
   /// Lease of `run`'s next dispatch or report, in milliseconds.
   func lease(_ run: Place) -> Int64 {
-    Int64(runs[run].request.leaseSeconds ?? gates.tasks[runs[run].request.task]?.leaseSeconds ?? 60) * 1_000
+    Int64(runs[run].request.leaseSeconds ?? gates.tasks[runs[run].task]?.leaseSeconds ?? 60) * 1_000
   }
 
   // MARK: Moving

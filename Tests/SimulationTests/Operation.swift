@@ -26,6 +26,8 @@ indirect enum Operation: Sendable {
   case resumeRun(UInt32)
   case replay(UInt32, Model.ReplayOptions)
   case discard(UInt32)
+  case setState(UInt32, Model.StateWish)
+  case change(UInt32, Model.Change)
   case pause(UInt32, seconds: Int?)
   case resume(UInt32)
   case setTask(UInt32, Gates.Settings)
@@ -65,7 +67,7 @@ struct HistoryGenerator {
 
   enum Kind: CaseIterable {
     case submit, plain, family, batch, time, tick, release, confirm, report, worker, burst, broker, notices, cancel
-    case pauseRun, replay, discard, control, settings, outage, crash, aborted
+    case pauseRun, replay, discard, setState, change, control, settings, outage, crash, aborted
 
     var weight: Int {
       switch self {
@@ -74,8 +76,8 @@ struct HistoryGenerator {
       case .submit, .plain, .confirm, .time: 9
       case .family, .tick, .report: 7
       case .cancel, .broker, .replay: 5
-      case .burst, .pauseRun, .control, .settings: 4
-      case .batch, .notices, .outage, .aborted: 2
+      case .burst, .pauseRun, .setState, .control, .settings: 4
+      case .batch, .notices, .change, .outage, .aborted: 2
       case .crash, .discard: 1
       }
     }
@@ -161,6 +163,8 @@ struct HistoryGenerator {
       if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
       return .replay(random.pick(), options)
     case .discard: return .discard(random.pick())
+    case .setState: return .setState(random.pick(), wish())
+    case .change: return .change(random.pick(), change())
     case .control:
       return random.once(in: 2)
         ? .pause(random.pick(), seconds: random.one(of: [nil, 1, 30, 100])) : .resume(random.pick())
@@ -178,6 +182,25 @@ struct HistoryGenerator {
     }
   }
 
+  private mutating func wish() -> Model.StateWish {
+    let states: [RunState] = [.ready, .ready, .scheduled, .paused, .running, .completed, .failed, .cancelled, .waiting]
+    var wish = Model.StateWish(state: random.one(of: states))
+    wish.isForced = random.once(in: 3)
+    if random.once(in: 2) { wish.afterSeconds = random.one(of: [-5, 0, 10]) }
+    if random.once(in: 3) { wish.transitionID = random.one(of: ["t", "u"]) }
+    if random.once(in: 2) { wish.claim = "c1" }
+    return wish
+  }
+
+  private mutating func change() -> Model.Change {
+    var change = Model.Change()
+    let times: [Model.NewTime] = [.absent, .none, .after(seconds: -1), .after(seconds: 5), .after(seconds: 60)]
+    if random.once(in: 2) { change.priority = random.one(of: [0, 10, 255]) }
+    change.runAt = random.one(of: times)
+    if random.once(in: 2) { change.expiresAt = random.one(of: times) }
+    return change
+  }
+
   private mutating func settings() -> Gates.Settings {
     var settings = Gates.Settings()
     if random.once(in: 3) { settings.queueBound = random.one(of: [1, 2, 3]) }
@@ -188,6 +211,8 @@ struct HistoryGenerator {
     }
     settings.isLIFO = random.once(in: 3)
     if random.once(in: 4) { settings.leaseSeconds = random.one(of: [10, 120]) }
+    if random.once(in: 3) { settings.weight = random.one(of: [1, 3]) }
+    if random.once(in: 4) { settings.minimumSlots = random.one(of: [1, 2]) }
     return settings
   }
 
@@ -218,6 +243,10 @@ struct HistoryGenerator {
     if random.once(in: 4) { request.leaseSeconds = random.one(of: [5, 30]) }
     if random.once(in: 6) { request.timeoutSeconds = random.one(of: [3, 20]) }
     if random.once(in: 3) { request.retrySeconds = random.one(of: [0, 2, 30]) }
+    if random.once(in: 5) {
+      request.memory = random.one(of: [1, 2])
+      request.fallbackTasks = random.one(of: [[], ["a.y"], ["a.y", "b"]])
+    }
     var pick = SubmissionPick(request: request)
     if random.once(in: 5) { pick.dependsOn = (0..<(1 + random.below(2))).map { _ in random.pick() } }
     if random.once(in: 6) { pick.parent = random.pick() }

@@ -33,7 +33,7 @@ extension Player {
     note("release \(max)")
     guard
       let dispatches = try await write({ tx throws(StoreError) in
-        try tx.release(ReleaseRequest(now: now, runsMax: max) { _ in TaskPolicy() })
+        try tx.release(ReleaseRequest(now: now, runsMax: max) { Self.policy($0) })
       })
     else { return 0 }
     let places = dispatches.map { model.place(of: $0.run.id) ?? -1 }
@@ -49,6 +49,7 @@ extension Player {
       tokens.append(Token(run: place, attempt: run.attempt, dispatch: run.dispatch))
     }
     inFlight += dispatches
+    if dispatches.count < max { try await compareHolds() }
     return dispatches.count
   }
 

@@ -29,6 +29,33 @@ extension Player {
     try auditor.check(image, reports: model.runs.reduce(0) { $0 + $1.reports }, endsNoLease: endsNoLease)
   }
 
+  /// What is still ready is held by the gates that the model has closed, and by others not.
+  func compareHolds() async throws {
+    let held = model.runs.indices.filter { model.runs[$0].state == .ready }
+    if held.isEmpty { return }
+    let (controls, now) = (store.controls, now)
+    let places = Set(held.map { Place(task: model.runs[$0].task, group: model.runs[$0].request.group) })
+    let occupancy = try await store.read { tx throws(StoreError) in
+      try places.map { place throws(StoreError) in
+        (place, try tx.occupancy(task: Request.key(place.task), group: place.group))
+      }
+    }
+    for (place, occupancy) in occupancy {
+      let key = Request.key(place.task)
+      let gates = Gate.closed(
+        task: key, group: place.group, policy: controls.policy(Self.policy(key), for: key), controls: controls,
+        occupancy: occupancy, now: now)
+      for run in held where model.runs[run].task == place.task && model.runs[run].request.group == place.group {
+        try expect(Set(gates.map(\.hold)), model.holds(run), "held_by of run \(run)")
+      }
+    }
+  }
+
+  private struct Place: Hashable {
+    var task: String
+    var group: String?
+  }
+
   func compareControls() throws {
     let found = store.controls.pauses.mapValues { $0.until?.milliseconds }
     try expect(found, model.gates.pauses, "pauses")

@@ -55,6 +55,50 @@ extension Player {
     try check(result, model.replay(run, options), "replay run \(run)")
   }
 
+  func setState(_ pick: UInt32, _ wish: Model.StateWish) async throws {
+    guard let run = run(pick) else { return }
+    var request = StateRequest(wish.state)
+    request.isForced = wish.isForced
+    request.transitionID = wish.transitionID
+    request.claim = wish.claim
+    request.runAt = wish.afterSeconds.map { Timestamp(milliseconds: model.now + Int64($0) * 1_000) }
+    let asked = request
+    let (id, facts) = (model.runs[run].id, StateFacts(policies: policies, now: now, jitter: 0.5, actor: "test"))
+    note("ask run \(run) for \(wish)")
+    guard let result = try await write({ tx throws(StoreError) in try tx.setState(of: id, asked, facts) }) else {
+      return
+    }
+    let expected = model.setState(run, wish)
+    note("  → \(expected.map { "\($0)" } ?? "transition_mismatch")")
+    switch result {
+    case .success(let answer):
+      let found = Model.StateReply(status: answer.status, code: answer.code, state: answer.state)
+      try expect(found, expected, "set state of run \(run)")
+      reached.codes.insert(answer.code)
+    case .failure(let problem): try expect(expected == nil ? problem.code : "", "transition_mismatch", "set state")
+    }
+  }
+
+  func change(_ pick: UInt32, _ change: Model.Change) async throws {
+    guard let run = run(pick) else { return }
+    func field(_ time: Model.NewTime) -> RunChange.Field<Timestamp> {
+      switch time {
+      case .absent: .absent
+      case .none: .set(nil)
+      case .after(let seconds): .set(Timestamp(milliseconds: model.now + Int64(seconds) * 1_000))
+      }
+    }
+    var wanted = RunChange()
+    wanted.priority = change.priority
+    wanted.runAt = field(change.runAt)
+    wanted.expiresAt = field(change.expiresAt)
+    let (id, now, asked) = (model.runs[run].id, now, wanted)
+    note("change run \(run) \(change)")
+    guard let result = try await write({ tx throws(StoreError) in try tx.change(id, asked, now: now, actor: "test") })
+    else { return }
+    try check(result, model.change(run, change), "change of run \(run)")
+  }
+
   static let subjects: [ControlSubject] = [
     .bridge, .domain("a"), .task(named: "a.x"), .task(named: "b"), .group("g"),
   ]
@@ -83,7 +127,7 @@ extension Player {
   }
 
   func set(task: String, _ settings: Gates.Settings) async throws {
-    guard let key = TaskKey(task) else { return }
+    let key = Request.key(task)
     var overrides = TaskOverrides()
     overrides.queueBound = settings.queueBound
     overrides.concurrencyLimit = settings.limit
@@ -103,6 +147,8 @@ extension Player {
     wanted.concurrencyLimit = settings.limit
     wanted.ratePerSecond = settings.halfRate.map { Double($0) / 2 }
     wanted.rateBurst = settings.burst
+    wanted.weight = settings.weight
+    wanted.minimumSlots = settings.minimumSlots
     let all = wanted
     note("set group \(group) \(settings)")
     guard try await write({ tx throws(StoreError) in try tx.set(all, forGroup: group) }) != nil else { return }

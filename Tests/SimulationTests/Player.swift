@@ -84,6 +84,13 @@ final class Player {
     try FileManager.default.removeItem(atPath: folder)
   }
 
+  /// What the configuration says.
+  @Sendable static func policy(_ task: TaskKey) -> TaskPolicy {
+    var policy = TaskPolicy()
+    if let limit = Request.memoryLimits[task.rawValue] { policy.resourceLimits = ["m": Double(limit)] }
+    return policy
+  }
+
   // MARK: Playing
 
   /// - Throws: ``Difference`` and ``Auditor/Violation``.
@@ -117,6 +124,8 @@ final class Player {
     case .pauseRun(let pick): try await operate(pick, .pause)
     case .resumeRun(let pick): try await operate(pick, .resume)
     case .discard(let pick): try await operate(pick, .discard)
+    case .setState(let pick, let wish): try await setState(pick, wish)
+    case .change(let pick, let change): try await self.change(pick, change)
     case .replay(let pick, let options): try await replay(pick, options)
     case .pause(let pick, let seconds): try await pause(pick, seconds: seconds)
     case .resume(let pick): try await resume(pick)
@@ -170,7 +179,7 @@ final class Player {
 
   var policies: PolicyLookup {
     let controls = store.controls
-    return PolicyLookup { controls.policy(TaskPolicy(), for: $0) }
+    return PolicyLookup { controls.policy(Self.policy($0), for: $0) }
   }
 
   /// The files as they are now, without a word to the one that has them open.

@@ -32,14 +32,24 @@ struct Request: Equatable, Sendable {
   var timeoutSeconds: Int?
   /// Of the constant strategy.
   var retrySeconds: Int?
+  /// Doubled after each resource error.
+  var memory: Int?
+  var fallbackTasks: [String] = []
+
+  /// Upper limits of memory by task key; one that is not here has none.
+  static let memoryLimits = ["a.x": 2, "a.y": 4]
+
+  static func key(_ name: String) -> TaskKey {
+    guard let key = TaskKey(name) else { preconditionFailure("\(name) is no task key") }
+    return key
+  }
 
   /// Runs that exist in no store.
   static let unknownID = RunID(high: 0x7000, low: 0x8000_0000_0000_0000)
 
   func submission(ids: [RunID], now: Int64) -> Submission {
     let payload = Payload(bytes: Array("{\"n\":\(self.payload)}".utf8), contentType: "application/json")
-    guard let key = TaskKey(task) else { preconditionFailure("\(task) is no task key") }
-    var submission = Submission(task: key, payload: payload)
+    var submission = Submission(task: Self.key(task), payload: payload)
     submission.group = group
     submission.priority = priority
     submission.delaySeconds = delaySeconds.map(Double.init)
@@ -64,6 +74,11 @@ struct Request: Equatable, Sendable {
     submission.leaseSeconds = leaseSeconds
     submission.timeoutSeconds = timeoutSeconds.map(Double.init)
     submission.retry = retrySeconds.map { RetryPolicy(strategy: .constant, initialSeconds: Double($0)) }
+    if let memory {
+      submission.resources = ["m": Double(memory)]
+      submission.resourceScales = ["m": .factor(1)]
+    }
+    submission.fallbackTasks = fallbackTasks.map(Self.key)
     return submission
   }
 }

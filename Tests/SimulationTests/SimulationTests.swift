@@ -21,10 +21,10 @@ import Testing
   private static let unreachable = [
     "adjusting → dead_lettered", "adjusting → ready", "cancelling → error", "dead_lettered → blocked",
     "error → cancelled", "error → ready", "failed → blocked", "launched → cancelling", "queued → cancelling",
-    "ready → scheduled", "waiting → error",
+    "waiting → error",
   ]
-  /// Said before a report reaches the store, or of a wish to set a state.
-  private static let unreachableCodes: Set<VerdictCode> = [.malformed, .forbidden, .notDue, .limited]
+  /// Said before a report reaches the store.
+  private static let unreachableCodes: Set<VerdictCode> = [.malformed, .forbidden]
 
   private static func number(_ name: String) -> UInt64? {
     ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }

@@ -87,7 +87,8 @@ struct RunImage: Equatable {
 
   static let sql = """
     SELECT lower(hex(r.id)), r.task, r.state, r.attempt, r.dispatch, r.failures, r.losses, r.priority, r.release_class,
-      r.open_dependencies, r.open_children, r.replays, r.dedup_key, lower(hex(r.superseded_by)),
+      r.open_dependencies, r.open_children, r.replays,
+      CAST(json_extract(r.resources, '$.m') AS INTEGER), r.dedup_key, lower(hex(r.superseded_by)),
       lower(hex(r.follow_up)), CAST(p.body AS TEXT), r.run_at, r.expires_at, r.finished_at, r.created_at, a.state,
       a.dispatches, a.report_by, a.timeout_at, a.returns, a.claim, a.worker, a.reported_end, d.reason, d.resolution
     FROM runs r JOIN payloads p ON p.run_seq = r.seq LEFT JOIN attempts a ON a.run_seq = r.seq AND a.number = r.attempt
@@ -98,24 +99,25 @@ struct RunImage: Equatable {
     id = row.text(0) ?? ""
     task = row.text(1) ?? ""
     state = row.word(2, RunState.self)
-    numbers = (3...11).map { row.int($0) }
-    keys = (12...15).map { row.text($0) }
-    times = (16...19).map { row.int($0) }
-    attemptState = row.word(20, AttemptState.self)
-    attemptNumbers = (21...24).map { row.int($0) }
-    attemptWords = (25...27).map { row.text($0) }
-    deadLetter = (28...29).map { row.text($0) }
+    numbers = (3...12).map { row.int($0) }
+    keys = (13...16).map { row.text($0) }
+    times = (17...20).map { row.int($0) }
+    attemptState = row.word(21, AttemptState.self)
+    attemptNumbers = (22...25).map { row.int($0) }
+    attemptWords = (26...28).map { row.text($0) }
+    deadLetter = (29...30).map { row.text($0) }
   }
 
   init(_ run: Model.Run, in model: Model) {
     func hex(_ place: Model.Place?) -> String { place.map { model.runs[$0].id.hex } ?? "" }
     id = run.id.hex
-    task = run.request.task
+    task = run.task
     state = run.state
-    numbers = [
-      run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1, run.openPrerequisites,
-      run.openChildren, run.replays,
-    ].map { Int64($0) }
+    numbers =
+      [
+        run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1, run.openPrerequisites,
+        run.openChildren, run.replays,
+      ].map { Int64($0) } + [run.memory.map { Int64($0) }]
     keys = [run.dedupKey, hex(run.supersededBy), hex(run.followUp), "{\"n\":\(run.payload)}"]
     times = [run.runAt, run.expiresAt, run.finishedAt, run.createdAt]
     let attempt = run.attempts.last

@@ -69,6 +69,31 @@ import Testing
   }
 }
 
+extension FamilyEndTests {
+  /// Features T69: also by way of a run that is replayed later in the same call.
+  @Test func aRunReplayedWithItsPrerequisitesWaitsForAllOfThem() async throws {
+    try await withTemporaryStore { test in
+      let a = try await test.add { $0.maxAttempts = 1 }
+      let b = try await test.add { $0.dependsOn = [.run(a)] }
+      let c = try await test.add { $0.dependsOn = [.run(b)] }
+      let d = try await test.add { $0.dependsOn = [.run(a), .run(c)] }
+      let dispatch = try #require(try await test.launch().first)
+      try await test.report(.failed, dispatch.id)
+      #expect(try await test.state(d) == .dependencyFailed)
+      var options = RetryOptions()
+      options.withDependents = true
+      let wanted = options
+
+      _ = try await test.store.write { tx throws(StoreError) in
+        try tx.replay(a, options: wanted, now: TestStore.start, actor: "test")
+      }
+
+      for id in [b, c, d] { #expect(try await test.state(id) == .blocked) }
+      #expect(try await test.run(d).openDependencies == 2)
+    }
+  }
+}
+
 extension TestStore {
   fileprivate func cancelRun(_ id: RunID, now: Timestamp = start) async throws -> Result<RunID, Problem> {
     try await store.write { tx throws(StoreError) in try tx.cancel(id, reason: nil, now: now, actor: "test") }
