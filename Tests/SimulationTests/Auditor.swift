@@ -6,7 +6,8 @@ import TaskBridgeCore
 /// Of three the store is only one half, and that half is checked: I10 (each unresolved dead letter has its mirror message
 /// published or in the outbox; the queue itself is the broker's), I11 (what the publisher was given belongs to stored
 /// rows; what the broker got is its), I15 (no lease ends while the sweeps are told that the broker is away; whether they
-/// are told is the engine's). I14 is checked once schedules leave rows.
+/// are told is the engine's). I14 is looked for too, but
+/// no history makes schedules: they have tests of their own.
 struct Auditor {
   struct Violation: Error { let text: String }
 
@@ -179,6 +180,13 @@ struct Auditor {
     (
       "I12: nothing but the newest attempt is open",
       "SELECT a.run_seq FROM attempts a JOIN runs r ON r.seq = a.run_seq WHERE a.number < r.attempt AND NOT \(endedAttempt)"
+    ),
+    (
+      "I14: one run a nominal time",
+      """
+      SELECT schedule FROM runs WHERE nominal_at IS NOT NULL GROUP BY schedule, nominal_at HAVING count(*) > 1
+      UNION ALL SELECT schedule FROM schedule_times WHERE run IS NOT NULL GROUP BY run HAVING count(*) > 1
+      """
     ),
     (
       "I17: counts",
