@@ -41,8 +41,11 @@ extension Transaction {
     guard !decision.runSteps.isEmpty else { return newest }
     try keepAge(of: &run, for: decision)
     prepare(&run, for: decision, now: now)
-    try place(&run, decision, candidates: candidates)
-    try move(&run, from: was, through: decision.runSteps, now: now, actor: actor)
+    var steps = decision.runSteps
+    if let note = try place(&run, decision, candidates: candidates) {
+      for index in steps.indices where steps[index].state == .adjusting { steps[index].reason = note }
+    }
+    try move(&run, from: was, through: steps, now: now, actor: actor)
     if let reason = decision.deadLetter { try bury(run, reason: reason, error: error, now: now) }
     return newest
   }
@@ -94,21 +97,25 @@ extension Transaction {
   }
 
   /// After a resource error the next attempt goes to the first task key that takes the scaled request.
+  /// - Returns: what the audit is to say of it; nil when the request is as asked for and stays with its task key.
   private func place(
     _ run: inout Run, _ decision: Decision, candidates: (Run) -> [(task: TaskKey, limits: [String: Double])]
-  ) throws(StoreError) {
-    guard let request = decision.resources else { return }
+  ) throws(StoreError) -> String? {
+    guard let request = decision.resources else { return nil }
     let placed = placeResources(request, candidates: candidates(run))
     run.resources = placed.resources
     try db.run(
       "UPDATE runs SET resources = ? WHERE seq = ?", StoredOptions.text(placed.resources), run.sequence)
-    if placed.task != run.task {
+    let moves = placed.task != run.task
+    if moves {
       // `home_task` stays: the keys of dedup and idempotency belong to the task key the run was submitted for.
       try db.run("UPDATE runs SET task = ? WHERE seq = ?", placed.task, run.sequence)
       count(run, run.state, -1)
       run.task = placed.task
       count(run, run.state, 1)
     }
+    if placed.clipped { return "resources scaled, and clipped to the limits of task \(placed.task)" }
+    return moves ? "resources scaled, to task \(placed.task)" : nil
   }
 
   /// Puts the message for the holder of the run's newest attempt into the outbox.

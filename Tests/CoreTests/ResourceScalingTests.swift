@@ -3,6 +3,7 @@ import Testing
 
 @Suite struct ResourceScalingTests {
   @Test(
+    "N31: a share is added and rounded up",
     arguments: [
       (0.5, 10, 15), (0.1, 10, 11), (0.2, 1, 2), (1, 512, 1024), (0, 7, 7), (0.3, 100, 130), (0.5, 0, 0),
     ] as [(Double, Double, Double)])

@@ -11,6 +11,7 @@ import Testing
   }
 
   @Test(
+    "T65: delays follow the strategy up to the maximum",
     arguments: [
       (.constant, [3, 3, 3, 3, 3]), (.linear, [3, 5, 7, 9, 10]), (.exponential, [3, 6, 10, 10, 10]),
       (.fullJitter, [1.5, 3, 5, 5, 5]),
@@ -21,12 +22,13 @@ import Testing
     #expect((0..<5).map { policy.delaySeconds(failures: $0, jitter: 0.5) } == delays)
   }
 
-  @Test func aListOfDelaysGoesFirstAndReusesItsLast() {
+  @Test("T65: a list of delays goes first and reuses its last")
+  func aListOfDelaysGoesFirstAndReusesItsLast() {
     let policy = RetryPolicy(strategy: .exponential, maxSeconds: 2, delaysSeconds: [1, 5])
     #expect((0..<4).map { policy.delaySeconds(failures: $0, jitter: 0) } == [1, 5, 5, 5])
   }
 
-  @Test(arguments: RetryPolicy.Strategy.allCases)
+  @Test("T65: no number of failures overflows", arguments: RetryPolicy.Strategy.allCases)
   func noNumberOfFailuresOverflows(strategy: RetryPolicy.Strategy) {
     for (initial, multiplier) in [(1.0, 2.0), (0, 1e6), (1e-9, 1e6), (3, 0), (3, 1), (1e9, 1e6)] {
       let policy = RetryPolicy(

@@ -138,6 +138,7 @@ def test_cloudevent_in_headers(submit, worker, task):
 
 
 def test_message_id_is_the_idempotency_key(submit, api, task):
+    """P16."""
     first = submit(task, b"1", message_id="m1", headers=LATER)
     again = submit(task, b"1", message_id="m1", headers=LATER)
     other = submit(task, b"2", message_id="m1", headers=LATER)
@@ -156,6 +157,7 @@ def test_without_a_message_id_nothing_is_deduplicated(submit, api, task):
 
 
 def test_the_same_key_over_http_and_amqp_is_one_run(submit, api, task):
+    """P16."""
     over_http = api.submit(task, {"n": 1}, idempotency_key="k", **{"delay_seconds": 3600})
     over_amqp = submit(task, b'{"n": 1}', message_id="k", content_type="application/json", headers=LATER)
 

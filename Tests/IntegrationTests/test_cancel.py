@@ -15,6 +15,7 @@ def cancel(api, run, expect=200):
 
 @pytest.mark.parametrize("waiting", ["scheduled", "blocked"])
 def test_a_waiting_run_is_cancelled_at_once(api, task, waiting):
+    """T24."""
     first = api.submit_run(task, 1, dedup_key="k", **LATER)
     run = first if waiting == "scheduled" else api.submit_run(task, 1, depends_on=[first["id"]])
 
@@ -28,6 +29,7 @@ def test_a_waiting_run_is_cancelled_at_once(api, task, waiting):
 
 
 def test_cancelling_twice_is_the_same_answer_and_one_row(api, task):
+    """T20."""
     run = api.submit_run(task, 1, **LATER)
     cancel(api, run)
     rows = len(api.audit(run["id"]))
@@ -38,6 +40,7 @@ def test_cancelling_twice_is_the_same_answer_and_one_row(api, task):
 
 
 def test_the_message_of_a_cancelled_run_is_answered_abort(api, worker, task):
+    """N26."""
     run = api.submit_run(task, 1)
     api.wait_state(run["id"], "launched")
 
@@ -54,6 +57,7 @@ def test_the_message_of_a_cancelled_run_is_answered_abort(api, worker, task):
 
 
 def test_a_running_run_is_told_twice_and_ends_by_the_workers_answer(api, worker, task):
+    """J52, T25."""
     queue = worker.bound_queue("taskbridge.control", f"cancel.{task}")
     run = api.submit_run(task, 1)
     held = worker.next(task)
@@ -74,6 +78,7 @@ def test_a_running_run_is_told_twice_and_ends_by_the_workers_answer(api, worker,
 
 
 def test_any_end_but_completed_is_the_answer_to_a_cancel(api, worker, task):
+    """J52."""
     run = api.submit_run(task, 1)
     held = worker.next(task)
     worker.report(held, "running")
@@ -87,6 +92,7 @@ def test_any_end_but_completed_is_the_answer_to_a_cancel(api, worker, task):
 
 
 def test_a_worker_that_finished_first_is_believed(api, worker, task):
+    """J52, N26."""
     run = api.submit_run(task, 1)
     held = worker.next(task)
     worker.report(held, "running")
@@ -99,6 +105,7 @@ def test_a_worker_that_finished_first_is_believed(api, worker, task):
 
 
 def test_without_an_answer_the_lease_decides(api, worker, task):
+    """T25."""
     run = api.submit_run(task, 1, lease_seconds=1)
     held = worker.next(task)
     worker.report(held, "running")
@@ -126,6 +133,7 @@ def test_a_heartbeat_does_not_keep_a_cancelled_run_alive(api, worker, task):
 
 
 def test_a_run_that_ended_otherwise_cannot_be_cancelled(api, worker, task):
+    """T20."""
     run = api.submit_run(task, 1)
     worker.work(task)
 
@@ -136,6 +144,7 @@ def test_a_run_that_ended_otherwise_cannot_be_cancelled(api, worker, task):
 
 
 def test_a_retry_that_waits_can_be_cancelled(api, worker, task):
+    """T24."""
     run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 3600, "max_seconds": 3600})
     worker.work(task, "failed", error={"type": "T", "message": "m"})
 

@@ -34,6 +34,7 @@ def submitted(bridge, task):
 
 
 def test_submit_prints_the_answer(bridge, api, task):
+    """P15."""
     answer = data(bridge.cli("submit", task, '{ "n" : 1 }', "--delay", "10m", "--dedup-key", "k", "--tag", "a=b",
                              "--output", "json"))
 
@@ -60,6 +61,7 @@ def test_submit_after_another_run(bridge, api, task, submitted):
 
 
 def test_wait_ends_with_the_run(bridge, worker, task):
+    """P15."""
     results = {}
 
     def submit():
@@ -71,10 +73,12 @@ def test_wait_ends_with_the_run(bridge, worker, task):
     thread.join()
 
     value = data(results["done"])
-    assert (value.get("run") or value)["state"] == "completed"
+    run = value.get("run") or value
+    assert (run["state"], run["result"]) == ("completed", {"answer": 42})
 
 
 def test_wait_is_2_when_the_run_fails(bridge, worker, task):
+    """P15."""
     results = {}
 
     def submit():
@@ -89,6 +93,7 @@ def test_wait_is_2_when_the_run_fails(bridge, worker, task):
 
 
 def test_wait_is_2_when_time_is_up(bridge, task):
+    """P15."""
     done = bridge.cli("submit", task, "1", *LATER, "--wait=1s")
 
     assert done.returncode == 2
@@ -122,6 +127,7 @@ def test_escape_sequences_are_escaped_in_tables_and_exact_in_json(bridge, api, t
 
 
 def test_cancel_and_retry(bridge, api, worker, task, submitted):
+    """T20, T69."""
     assert bridge.cli("cancel", submitted).returncode == 0
     assert api.run(submitted)["state"] == "cancelled"
 

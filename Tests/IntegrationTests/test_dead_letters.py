@@ -79,6 +79,7 @@ def test_the_mirror_carries_payload_properties_and_reason(api, worker, producer,
 
 
 def test_replay_over_http_keeps_the_id_and_starts_a_new_series(api, worker, task):
+    """T69."""
     run = die(api, worker, task, {"n": 1}, max_attempts=1)
     mirrored(worker, task, 1)
 
@@ -121,6 +122,7 @@ def test_replaying_one_twice_replays_it_once(api, worker, task):
 
 
 def test_retry_of_the_run_replays_its_dead_letter(api, worker, task):
+    """T69."""
     run = die(api, worker, task)
 
     assert api.post(f"/v1/runs/{run['id']}/retry", {"reason": "mended"}).status == 200

@@ -15,6 +15,7 @@ def states(api, *runs):
 
 
 def test_a_dependent_waits_for_all_its_prerequisites(api, worker, task):
+    """T31."""
     one, two = api.submit_run(task, 1), api.submit_run(task, 2)
     after = api.submit_run(task + ".after", 3, depends_on=[one["id"], two["id"]])
     assert after["state"] == "blocked"
@@ -29,12 +30,14 @@ def test_a_dependent_waits_for_all_its_prerequisites(api, worker, task):
 
 
 def test_both_sides_are_listed_and_stay(api, worker, task):
+    """T27: each list is the inverse of the other, empty for none, and still there after the runs ended."""
     one = api.submit_run(task, 1)
     after = api.submit_run(task + ".after", 2, depends_on=[one["id"]])
 
     def sides():
         return (api.items(f"/v1/runs/{after['id']}/dependencies"), api.items(f"/v1/runs/{one['id']}/dependents"))
 
+    assert api.items(f"/v1/runs/{one['id']}/dependencies") == api.items(f"/v1/runs/{after['id']}/dependents") == []
     dependencies, dependents = sides()
     assert [(item["id"], item["satisfied"]) for item in dependencies] == [(one["id"], False)]
     assert [(item["id"], item["state"]) for item in dependents] == [(after["id"], "blocked")]
@@ -46,6 +49,7 @@ def test_both_sides_are_listed_and_stay(api, worker, task):
 
 
 def test_a_completed_prerequisite_counts_at_once(api, worker, task):
+    """T30."""
     one = api.submit_run(task, 1)
     worker.work(task)
 
@@ -55,6 +59,7 @@ def test_a_completed_prerequisite_counts_at_once(api, worker, task):
 
 
 def test_a_prerequisite_that_ended_badly_is_refused_unless_ignored(api, worker, task):
+    """T30."""
     one = api.submit_run(task, 1)
     worker.work(task, "failed", **PERMANENT)
 
@@ -66,6 +71,7 @@ def test_a_prerequisite_that_ended_badly_is_refused_unless_ignored(api, worker, 
 
 
 def test_cancel_cascades_whatever_the_dependents_say(api, worker, task):
+    """T32."""
     a = api.submit_run(task, 1)
     b = api.submit_run(task + ".b", 1, depends_on=[a["id"]], on_dependency_failure="cancel")
     c = api.submit_run(task + ".c", 1, depends_on=[b["id"]], on_dependency_failure="ignore")
@@ -77,6 +83,7 @@ def test_cancel_cascades_whatever_the_dependents_say(api, worker, task):
 
 
 def test_fail_leaves_the_next_one_its_own_policy(api, worker, task):
+    """T33."""
     a = api.submit_run(task, 1)
     b = api.submit_run(task + ".b", 1, depends_on=[a["id"]], on_dependency_failure="fail")
     c = api.submit_run(task + ".c", 1, depends_on=[b["id"]], on_dependency_failure="ignore")
@@ -89,6 +96,7 @@ def test_fail_leaves_the_next_one_its_own_policy(api, worker, task):
 
 @pytest.mark.parametrize("ending", ["failed", "dead_lettered", "cancelled", "expired"])
 def test_ignore_goes_on_after_any_bad_end(api, worker, task, ending):
+    """T34."""
     if ending == "expired":
         a = api.submit_run(task, 1, ttl_seconds=1.0, **LATER)
     else:
@@ -110,6 +118,7 @@ def test_ignore_goes_on_after_any_bad_end(api, worker, task, ending):
 
 
 def test_a_retry_is_not_an_end(api, worker, task):
+    """T34."""
     a = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 0.1})
     after = api.submit_run(task + ".after", 1, depends_on=[a["id"]])
     worker.work(task, "failed", error={"type": "T", "message": "once"})
@@ -121,6 +130,7 @@ def test_a_retry_is_not_an_end(api, worker, task):
 
 
 def test_a_released_run_still_waits_for_its_time(api, worker, task):
+    """T31."""
     a = api.submit_run(task, 1)
     after = api.submit_run(task + ".after", 1, depends_on=[a["id"]], **LATER)
 
@@ -130,6 +140,7 @@ def test_a_released_run_still_waits_for_its_time(api, worker, task):
 
 
 def test_a_hundred_prerequisites_at_once_release_once(bridge, api, worker, task):
+    """T31."""
     runs = [item["run"] for item in api.post("/v1/runs/batch", {"runs": [
         {"task": task, "payload": n} for n in range(100)]}).json["items"]]
     after = api.submit_run(task + ".after", 1, depends_on=[run["id"] for run in runs])
@@ -159,7 +170,30 @@ def test_a_hundred_prerequisites_at_once_release_once(bridge, api, worker, task)
     assert states == ["blocked", "ready", "queued", "launched", "running", "completed"]
 
 
+def test_dependencies_that_cannot_be(api, task):
+    """T30: unknown, itself, a circle of any length with its path, 1,001 entries: 422 and nothing stored."""
+    def refuse(expected, path="/v1/runs/batch", **body):
+        answer = api.post(path, body)
+        assert (answer.status, answer.code) == (422, expected), answer
+        return answer.json["detail"]
+
+    def run(*depends_on):
+        return {"task": task, "payload": 1, "depends_on": list(depends_on)}
+
+    before = api.counts()
+    unknown = "01936a3e-0000-7000-8000-000000000000"
+    assert unknown in refuse("unknown_dependency", "/v1/runs", **run(unknown))
+    refuse("unknown_dependency", runs=[run(), run(unknown)])
+    refuse("too_many", "/v1/runs", **run(*[unknown[:-4] + f"{n:04d}" for n in range(1001)]))
+    assert "#0 waits for #0" in refuse("dependency_cycle", runs=[run("#0")])
+    assert "#1 waits for #2 waits for #1" in refuse("dependency_cycle", runs=[run("#1"), run("#2"), run("#1")])
+    ring = [run(f"#{(n + 1) % 1000}") for n in range(1000)]
+    assert "#0 waits for #1 waits for" in refuse("dependency_cycle", runs=ring)
+    assert api.items("/v1/runs", task=task) == [] and api.counts() == before
+
+
 def test_a_thousand_dependencies_are_allowed(api, task):
+    """T30."""
     ids = []
     for _ in range(2):
         ids += [item["run"]["id"] for item in api.post("/v1/runs/batch", {"runs": [
@@ -172,6 +206,7 @@ def test_a_thousand_dependencies_are_allowed(api, task):
 
 
 def test_a_parent_waits_for_its_children(api, worker, task):
+    """T37."""
     parent = api.submit_run(task, 1)
     held = worker.next(task)
     worker.report(held, "running")
@@ -186,6 +221,7 @@ def test_a_parent_waits_for_its_children(api, worker, task):
 
 
 def test_a_replayed_prerequisite_does_not_revive_its_dependents(api, worker, task):
+    """S11: without with_dependents they stay."""
     a = api.submit_run(task, 1)
     after = api.submit_run(task + ".after", 1, depends_on=[a["id"]])
     worker.work(task, "failed", **PERMANENT)

@@ -90,6 +90,7 @@ def is_problem(answer):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_submission_is_refused_and_nothing_is_stored(bridge, api, name):
+    """T58, T62, P39: each naming limit and field."""
     text, status, code = REFUSED[name]
     before = rows(bridge)
 

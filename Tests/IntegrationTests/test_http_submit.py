@@ -43,6 +43,7 @@ def at_once(port, count, submit):
 
 
 def test_a_submission_is_answered_201_with_the_whole_run(api, task):
+    """P15."""
     answer = api.post("/v1/runs", {"task": task, "payload": {"to": "a@example.com"}, "tags": {"env": "test"}})
 
     assert answer.status == 201
@@ -81,6 +82,7 @@ def test_bytes_travel_as_base64(api, worker, task):
 
 
 def test_the_payload_is_shown_where_the_contract_says(api, task):
+    """P22."""
     run = api.submit_run(task, {"n": 1}, **LATER)
 
     assert api.run(run["id"])["payload"] == {"n": 1}
@@ -89,6 +91,7 @@ def test_the_payload_is_shown_where_the_contract_says(api, task):
 
 
 def test_a_batch_answers_in_order_and_defaults_fill_only_what_is_absent(api, task):
+    """T57, S20."""
     answer = api.post("/v1/runs/batch", {
         "defaults": {"tags": {"a": "1", "b": "1"}, "priority": 7, "delay_seconds": 3600},
         "runs": [{"task": task, "payload": 1, "tags": {"b": "2"}},
@@ -105,6 +108,7 @@ def test_a_batch_answers_in_order_and_defaults_fill_only_what_is_absent(api, tas
 
 
 def test_a_batch_may_be_ndjson(api, task):
+    """T57."""
     lines = "".join(json.dumps({"task": task, "payload": n, "delay_seconds": 3600}) + "\n" for n in range(5))
 
     answer = api.post("/v1/runs/batch", body=lines, headers={"Content-Type": "application/x-ndjson"})
@@ -115,6 +119,7 @@ def test_a_batch_may_be_ndjson(api, task):
 
 
 def test_one_bad_item_stores_nothing(api, task):
+    """T57."""
     runs = [{"task": task, "payload": n} for n in range(100)]
     runs[41]["priority"] = 256
 
@@ -126,6 +131,7 @@ def test_one_bad_item_stores_nothing(api, task):
 
 
 def test_within_a_batch_the_last_duplicate_wins(api, task):
+    """T57."""
     answer = api.post("/v1/runs/batch", {"runs": [
         {"task": task, "payload": n, "dedup_key": "k", "delay_seconds": 3600} for n in (1, 2, 3)]})
 
@@ -136,6 +142,7 @@ def test_within_a_batch_the_last_duplicate_wins(api, task):
 
 
 def test_ten_thousand_and_one_runs_are_too_many(api, task):
+    """T57."""
     answer = api.post("/v1/runs/batch", {"runs": [{"task": task, "payload": 1}] * 10_001})
 
     assert answer.status in (413, 422), answer
@@ -143,6 +150,7 @@ def test_ten_thousand_and_one_runs_are_too_many(api, task):
 
 
 def test_an_idempotency_key_gives_its_first_run(api, task):
+    """P16, P17."""
     first = api.post("/v1/runs", {"task": task, "payload": {"n": 1}, "idempotency_key": "order-1", **LATER})
     again = api.post("/v1/runs", {"task": task, "payload": {"n": 1}, **LATER}, headers={"Idempotency-Key": "order-1"})
     other = api.post("/v1/runs", {"task": task, "payload": {"n": 2}, "idempotency_key": "order-1", **LATER})
@@ -165,6 +173,7 @@ def test_an_idempotency_key_belongs_to_its_task_key(api, task):
 
 
 def test_fifty_equal_idempotency_keys_at_once_are_one_run(bridge, api, task):
+    """P17."""
     answers = at_once(bridge.port, 50, lambda client, _: client.post(
         "/v1/runs", {"task": task, "payload": 1, "idempotency_key": "same", **LATER}))
 
@@ -174,6 +183,7 @@ def test_fifty_equal_idempotency_keys_at_once_are_one_run(bridge, api, task):
 
 
 def test_fifty_equal_dedup_keys_at_once_are_one_run(bridge, api, task):
+    """T56."""
     answers = at_once(bridge.port, 50, lambda client, _: client.post(
         "/v1/runs", {"task": task, "payload": 1, "dedup_key": "same", **LATER}))
 
@@ -182,6 +192,7 @@ def test_fifty_equal_dedup_keys_at_once_are_one_run(bridge, api, task):
 
 
 def test_fifty_rejecting_at_once_are_one_run(bridge, api, task):
+    """T55, T56."""
     answers = at_once(bridge.port, 50, lambda client, _: client.post(
         "/v1/runs", {"task": task, "payload": 1, "dedup_key": "same", "on_duplicate": "reject", **LATER}))
 
@@ -190,6 +201,7 @@ def test_fifty_rejecting_at_once_are_one_run(bridge, api, task):
 
 
 def test_fifty_superseding_at_once_leave_one_active(bridge, api, task):
+    """T54, T56."""
     at_once(bridge.port, 50, lambda client, n: client.submit(
         task, n, dedup_key="same", on_duplicate="supersede", **LATER))
 
@@ -198,6 +210,7 @@ def test_fifty_superseding_at_once_leave_one_active(bridge, api, task):
 
 
 def test_skip_keeps_the_waiting_run_and_raises_its_priority(api, task):
+    """T52."""
     first = api.submit(task, 1, dedup_key="k", priority=100, **LATER)
     same = api.submit(task, 2, dedup_key="k", priority=100, **LATER)
     urgent = api.submit(task, 3, dedup_key="k", priority=10, **LATER)
@@ -211,26 +224,28 @@ def test_skip_keeps_the_waiting_run_and_raises_its_priority(api, task):
 
 
 def test_skip_on_a_running_run_runs_once_more_with_the_last_payload(api, worker, task):
+    """T53."""
     first = api.submit_run(task, {"n": 0}, dedup_key="k")
     held = worker.next(task)
     worker.report(held, "running")
 
-    answers = [api.submit(task, {"n": n}, dedup_key="k") for n in (1, 2, 3)]
+    answers = [api.submit(task, {"n": n}, dedup_key="k") for n in (1, 2, 3, 4, 5)]
     follow_up = answers[0]["follow_up_id"]
 
-    assert [answer["outcome"] for answer in answers] == ["requeued"] * 3
+    assert [answer["outcome"] for answer in answers] == ["requeued"] * 5
     assert {answer["follow_up_id"] for answer in answers} == {follow_up}
     assert api.run(follow_up)["state"] == "blocked"
     worker.report(held, "completed")
     held.ack()
     again, _ = worker.work(task)
-    assert (again.run_id, json.loads(again.body)) == (follow_up, {"n": 3})
+    assert (again.run_id, again.attempt, json.loads(again.body)) == (follow_up, 1, {"n": 5})
     api.wait_state(first["id"], "completed")
     api.wait_state(follow_up, "completed")
     assert len(api.items("/v1/runs", task=task)) == 2
 
 
 def test_a_follow_up_runs_also_when_the_first_failed(api, worker, task):
+    """T53."""
     api.submit_run(task, 0, dedup_key="k")
     held = worker.next(task)
     worker.report(held, "running")
@@ -244,6 +259,7 @@ def test_a_follow_up_runs_also_when_the_first_failed(api, worker, task):
 
 
 def test_supersede_ends_the_waiting_run_and_frees_its_key(api, task):
+    """T54."""
     old = api.submit_run(task, 1, dedup_key="k", **LATER)
     answer = api.submit(task, 2, dedup_key="k", on_duplicate="supersede", **LATER)
 
@@ -253,6 +269,7 @@ def test_supersede_ends_the_waiting_run_and_frees_its_key(api, task):
 
 
 def test_supersede_of_a_running_run_stops_its_worker(api, worker, task):
+    """T54, N26."""
     old = api.submit_run(task, 1, dedup_key="k")
     held = worker.next(task)
     worker.report(held, "running")
@@ -270,6 +287,7 @@ def test_supersede_of_a_running_run_stops_its_worker(api, worker, task):
 
 
 def test_supersede_moves_the_dependents_to_the_new_run(api, worker, task):
+    """T54."""
     old = api.submit_run(task, 1, dedup_key="k", **LATER)
     after = api.submit_run(task + ".after", 1, depends_on=[old["id"]])
 
@@ -281,6 +299,7 @@ def test_supersede_moves_the_dependents_to_the_new_run(api, worker, task):
 
 
 def test_reject_is_409_and_names_the_active_run(api, task):
+    """T55."""
     old = api.submit_run(task, 1, dedup_key="k", **LATER)
 
     answer = api.post("/v1/runs", {"task": task, "payload": 2, "dedup_key": "k", "on_duplicate": "reject"})
@@ -313,6 +332,7 @@ def test_the_payload_can_be_its_own_dedup_key(api, task):
 
 
 def test_a_delayed_run_starts_after_its_time(api, worker, task):
+    """T62."""
     run = api.submit_run(task, 1, delay_seconds=1.5)
 
     assert run["state"] == "scheduled"
@@ -322,6 +342,7 @@ def test_a_delayed_run_starts_after_its_time(api, worker, task):
 
 
 def test_run_at_in_the_past_is_due_now(api, worker, task):
+    """T62."""
     run = api.submit_run(task, 1, run_at="2020-01-01T01:00:00+01:00")
 
     assert run["run_at"] == "2020-01-01T00:00:00.000Z"
@@ -329,6 +350,7 @@ def test_run_at_in_the_past_is_due_now(api, worker, task):
 
 
 def test_a_run_not_begun_in_time_expires_and_frees_its_key(api, task):
+    """T63."""
     run = api.submit_run(task, 1, dedup_key="k", ttl_seconds=0.5, **LATER)
 
     api.wait_state(run["id"], "expired")
@@ -384,6 +406,7 @@ def test_filters_are_anded(api, task):
 
 
 def test_a_payload_of_exactly_one_mebibyte_is_taken(api, task):
+    """T58."""
     def submit(size):
         return api.post("/v1/runs", body='{"task":"%s","delay_seconds":3600,"payload":"%s"}' % (task, "x" * (size - 2)))
 

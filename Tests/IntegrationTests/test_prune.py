@@ -1,6 +1,8 @@
 """Deleting what has ended: one run, by prune, by retention."""
 
 import json
+import os
+import sqlite3
 
 import pytest
 
@@ -149,3 +151,25 @@ def test_retention_goes_on_by_itself(new_bridge, connect, task):
 
     assert [gone(api, run) for run in runs] == [True] * 3 + [False] * 3
     assert api.run(dead)["state"] == "failed"
+
+
+def test_a_slice_that_fails_is_reported(new_bridge, connect, task):
+    """T50: none of its runs is deleted, what was before stays deleted, and the error says so."""
+    from support.amqp import Worker
+    bridge = new_bridge()
+    api = bridge.api
+    runs = finish(api, connect(Worker, bridge.amqp_url), task, 3)
+    with sqlite3.connect(os.path.join(bridge.data, "taskbridge.db"), timeout=10) as store:
+        sequence, = store.execute("SELECT max(seq) FROM runs").fetchone()
+        store.execute("CREATE TABLE holds (run_seq INTEGER REFERENCES runs (seq))")
+        store.execute("INSERT INTO holds VALUES (?)", (sequence,))
+    store.close()
+
+    failed = prune(api, expect=503, keep_last=0)
+
+    assert "0 runs were deleted before that, none of the next 3" in failed["detail"]
+    assert not any(gone(api, run) for run in runs)
+    with sqlite3.connect(os.path.join(bridge.data, "taskbridge.db"), timeout=10) as store:
+        store.execute("DROP TABLE holds")
+    store.close()
+    assert prune(api, keep_last=0) == {"deleted": 3, "remaining": 0}

@@ -97,8 +97,7 @@ def test_the_state_may_be_the_type_property(api, worker, task):
 
 
 def test_completed_alone_is_a_whole_worker(api, worker, task):
-    """J38: each implied step is in the audit, in order."""
-
+    """J25, J45, J38: each implied step is in the audit, in order."""
     run = api.submit_run(task, 1)
     delivery = worker.next(task)
 
@@ -259,8 +258,7 @@ def test_odd_progress_is_clamped_or_dropped_and_the_report_applied(api, worker, 
 
 
 def test_a_failed_attempt_is_retried_and_its_late_report_refused(api, worker, task):
-    """J39, S33."""
-
+    """J25, J39, S33."""
     run = api.submit_run(task, 1, **QUICK)
     first = worker.next(task)
     worker.report(first, "running")
@@ -302,6 +300,7 @@ def test_another_end_while_the_retry_waits_is_an_invalid_transition(api, worker,
 
 
 def test_retry_after_wins_over_the_strategy(api, worker, task):
+    """T66."""
     run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 3600, "max_seconds": 3600})
     held = worker.next(task)
 
@@ -313,6 +312,7 @@ def test_retry_after_wins_over_the_strategy(api, worker, task):
 
 
 def test_delays_are_taken_in_order(api, worker, task):
+    """T65."""
     run = api.submit_run(task, 1, retry={"strategy": "constant", "delays_seconds": [0.1, 3600], "max_seconds": 3600})
     worker.work(task, "failed", error=FAILURE)
     worker.work(task, "failed", error=FAILURE)
@@ -324,6 +324,7 @@ def test_delays_are_taken_in_order(api, worker, task):
 
 
 def test_a_permanent_failure_ends_at_once(api, worker, task):
+    """J25, T67."""
     run = api.submit_run(task, 1)
 
     _, verdict = worker.work(task, "failed", error={**FAILURE, "retryable": False})
@@ -334,6 +335,7 @@ def test_a_permanent_failure_ends_at_once(api, worker, task):
 
 
 def test_attempts_used_up_are_a_dead_letter(api, worker, task):
+    """J25, T67."""
     run = api.submit_run(task, 1, max_attempts=2, **QUICK)
     worker.work(task, "failed", error=FAILURE)
 
@@ -345,6 +347,7 @@ def test_attempts_used_up_are_a_dead_letter(api, worker, task):
 
 
 def test_a_snoozed_run_comes_back_and_does_not_count(api, worker, task):
+    """J25, J26, T70."""
     run = api.submit_run(task, 1, max_attempts=1, **QUICK)
     for _ in range(3):
         _, verdict = worker.work(task, "snoozed", retry_after_seconds=0.05)
@@ -357,6 +360,7 @@ def test_a_snoozed_run_comes_back_and_does_not_count(api, worker, task):
 
 
 def test_a_worker_may_cancel_of_its_own(api, worker, task):
+    """N27."""
     run = api.submit_run(task, 1)
 
     _, verdict = worker.work(task, "cancelled")
@@ -367,6 +371,7 @@ def test_a_worker_may_cancel_of_its_own(api, worker, task):
 
 
 def test_a_resource_error_comes_back_with_more(api, worker, task):
+    """J25, N31."""
     run = api.submit_run(task, 1, resources={"memory": 100, "seconds": 10},
                          resource_scales={"memory": 0.5, "seconds": [20, 40]}, **QUICK)
     first, _ = worker.work(task, "resource_error", error={"type": "oom", "message": "killed"})
@@ -395,8 +400,7 @@ def test_a_rejected_message_is_a_failed_attempt(api, worker, task):
 
 
 def test_a_message_given_back_is_the_same_attempt(api, worker, task):
-    """P14."""
-
+    """J26, P14."""
     run = api.submit_run(task, 1)
     first = worker.next(task)
     first.requeue()
@@ -410,8 +414,7 @@ def test_a_message_given_back_is_the_same_attempt(api, worker, task):
 
 
 def test_a_worker_that_falls_silent_loses_its_attempt(api, worker, task):
-    """J47: overdue, triage, one lease of grace, then lost."""
-
+    """J25, J47: overdue, triage, one lease of grace, then lost."""
     run = api.submit_run(task, 1, lease_seconds=1, max_attempts=1, **QUICK)
     first = worker.next(task)
     worker.report(first, "running", worker="silent")
@@ -429,8 +432,7 @@ def test_a_worker_that_falls_silent_loses_its_attempt(api, worker, task):
 
 
 def test_losses_used_up_are_a_dead_letter(api, worker, task):
-    """N28."""
-
+    """J25, N28."""
     run = api.submit_run(task, 1, lease_seconds=1, max_lost=0)
     held = worker.next(task)
     worker.report(held, "running")

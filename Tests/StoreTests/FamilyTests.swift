@@ -3,7 +3,8 @@ import TaskBridgeStore
 import Testing
 
 @Suite struct FamilyTests {
-  @Test func aChainOfThousandsIsCancelledWithoutRunningOutOfStack() async throws {
+  @Test("T32: a chain of thousands fails without running out of stack")
+  func aChainOfThousandsIsCancelledWithoutRunningOutOfStack() async throws {
     try await withTemporaryStore { test in
       let batch = (0..<5_000).map { index in
         TestStore.prepared(TestStore.submission { if index > 0 { $0.dependsOn = [.index(index - 1)] } })
@@ -41,7 +42,8 @@ import Testing
     }
   }
 
-  @Test func aChildThatFailedBeforeItsParentWasDoneFailsIt() async throws {
+  @Test("T38: a child that failed before its parent was done fails it")
+  func aChildThatFailedBeforeItsParentWasDoneFailsIt() async throws {
     try await withTemporaryStore { test in
       let parent = try await test.add()
       let dispatch = try #require(try await test.launch().first)
@@ -100,7 +102,8 @@ import Testing
     }
   }
 
-  @Test func aParentAndItsChildPastTheirExpiryEndTogether() async throws {
+  @Test("T64: a parent and its child past their expiry end together, also when the release finds them first")
+  func aParentAndItsChildPastTheirExpiryEndTogether() async throws {
     try await withTemporaryStore { test in
       let parent = try await test.add { $0.ttlSeconds = 10 }
       let child = try await test.add { $0.parentID = parent }
@@ -114,7 +117,8 @@ import Testing
     }
   }
 
-  @Test func aDedupKeyStaysWithTheTaskOfTheSubmissionAfterAFallback() async throws {
+  @Test("N32, T56: a dedup key stays with the task key of the submission after a fallback")
+  func aDedupKeyStaysWithTheTaskOfTheSubmissionAfterAFallback() async throws {
     try await withTemporaryStore { test in
       let big = TaskKey("media.big")!
       let id = try await test.add {

@@ -17,7 +17,8 @@ import Testing
     }
   }
 
-  @Test func aTakenBackRunCanBeCancelledAndItsAttemptEndsWithIt() async throws {
+  @Test("T24, N25: a run that was taken back can be cancelled, and its attempt ends with it")
+  func aTakenBackRunCanBeCancelledAndItsAttemptEndsWithIt() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add()
       let old = try #require(try await test.launch().first)
@@ -52,7 +53,8 @@ import Testing
     }
   }
 
-  @Test func aClaimBeforeTheConfirmMeansThatNothingIsPublishedAgain() async throws {
+  @Test("J45: a claim before the confirm means that nothing is published again")
+  func aClaimBeforeTheConfirmMeansThatNothingIsPublishedAgain() async throws {
     try await withTemporaryStore { test in
       try await test.add()
       let dispatch = try #require(try await test.release().first)

@@ -63,7 +63,8 @@ import Testing
     }
   }
 
-  @Test func failuresAreRetriedUntilTheBudgetIsSpent() async throws {
+  @Test("J25, T67: failures are retried until the budget is spent")
+  func failuresAreRetriedUntilTheBudgetIsSpent() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add { $0.maxAttempts = 2 }
       var now = TestStore.start
@@ -101,7 +102,8 @@ import Testing
     }
   }
 
-  @Test func aSilentWorkerIsTriagedThenLostThenRetried() async throws {
+  @Test("J25: a silent worker is triaged, then lost, then retried")
+  func aSilentWorkerIsTriagedThenLostThenRetried() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add { $0.leaseSeconds = 10 }
       let dispatch = try #require(try await test.launch().first)
@@ -123,7 +125,8 @@ import Testing
     }
   }
 
-  @Test func takenBackRunsKeepTheirAttemptAndGetANewDispatch() async throws {
+  @Test("J26, N25: a run that was taken back keeps its attempt and gets a new dispatch")
+  func takenBackRunsKeepTheirAttemptAndGetANewDispatch() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add()
       let first = try #require(try await test.launch().first)
@@ -143,7 +146,8 @@ import Testing
     }
   }
 
-  @Test func anOrphanCountsAsALoss() async throws {
+  @Test("J25: an orphan counts as a loss")
+  func anOrphanCountsAsALoss() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add()
       let dispatch = try #require(try await test.launch().first)
@@ -160,7 +164,8 @@ import Testing
     }
   }
 
-  @Test func cancelEndsWhatNobodyHoldsAndAsksWhoeverHoldsIt() async throws {
+  @Test("T24, T25: cancel ends what nobody holds and asks whoever holds it")
+  func cancelEndsWhatNobodyHoldsAndAsksWhoeverHoldsIt() async throws {
     try await withTemporaryStore { test in
       let waiting = try await test.add { $0.delaySeconds = 100 }
       let held = try await test.add()
@@ -182,7 +187,8 @@ import Testing
     }
   }
 
-  @Test func theClaimOfACancelledRunIsAborted() async throws {
+  @Test("N26: the claim of a cancelled run is aborted")
+  func theClaimOfACancelledRunIsAborted() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add()
       let dispatch = try #require(try await test.launch().first)

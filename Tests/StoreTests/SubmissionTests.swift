@@ -3,7 +3,8 @@ import TaskBridgeStore
 import Testing
 
 @Suite struct SubmissionTests {
-  @Test func anIdempotencyKeyAlwaysGivesItsFirstRun() async throws {
+  @Test("P16, P17: an idempotency key always gives its first run")
+  func anIdempotencyKeyAlwaysGivesItsFirstRun() async throws {
     try await withTemporaryStore { test in
       let first = try await test.add { $0.idempotencyKey = "k" }
 
@@ -21,7 +22,8 @@ import Testing
     }
   }
 
-  @Test func fiftySubmissionsOfOneKeyGiveOneActiveRun() async throws {
+  @Test("T56: fifty submissions of one key give one active run")
+  func fiftySubmissionsOfOneKeyGiveOneActiveRun() async throws {
     try await withTemporaryStore { test in
       let outcomes = try await withThrowingTaskGroup(of: SubmissionOutcome.self) { group in
         for _ in 0..<50 {
@@ -35,7 +37,8 @@ import Testing
     }
   }
 
-  @Test func skipRaisesThePriorityOfAWaitingRunOnly() async throws {
+  @Test("T52: skip raises the priority of a waiting run only")
+  func skipRaisesThePriorityOfAWaitingRunOnly() async throws {
     try await withTemporaryStore { test in
       let first = try await test.add { $0.dedupKey = "k" }
 
@@ -109,7 +112,8 @@ import Testing
     }
   }
 
-  @Test func rejectStoresNothing() async throws {
+  @Test("T55: reject stores nothing")
+  func rejectStoresNothing() async throws {
     try await withTemporaryStore { test in
       let first = try await test.add { $0.dedupKey = "k" }
       let result = try await test.submit(
@@ -122,7 +126,8 @@ import Testing
     }
   }
 
-  @Test func aDependentStartsOnceAfterAllItsPrerequisites() async throws {
+  @Test("T31: a dependent starts once, after all its prerequisites")
+  func aDependentStartsOnceAfterAllItsPrerequisites() async throws {
     try await withTemporaryStore { test in
       var prerequisites: [RunID] = []
       for _ in 0..<3 { prerequisites.append(try await test.add()) }
@@ -143,11 +148,13 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    (OnDependencyFailure.cancel, OnDependencyFailure.ignore, RunState.dependencyFailed, RunState.dependencyFailed),
-    (.fail, .ignore, .dependencyFailed, .ready), (.fail, .cancel, .dependencyFailed, .dependencyFailed),
-    (.ignore, .cancel, .ready, .blocked),
-  ])
+  @Test(
+    "T32, T33, T34: a failed prerequisite follows the policies",
+    arguments: [
+      (OnDependencyFailure.cancel, OnDependencyFailure.ignore, RunState.dependencyFailed, RunState.dependencyFailed),
+      (.fail, .ignore, .dependencyFailed, .ready), (.fail, .cancel, .dependencyFailed, .dependencyFailed),
+      (.ignore, .cancel, .ready, .blocked),
+    ])
   func aFailedPrerequisiteFollowsThePolicies(
     second: OnDependencyFailure, third: OnDependencyFailure, stateOfSecond: RunState, stateOfThird: RunState
   ) async throws {

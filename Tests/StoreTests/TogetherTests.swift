@@ -76,7 +76,8 @@ import Testing
     }
   }
 
-  @Test func aConfirmThatComesAfterTheEndKeepsItsTimeAndChangesNothing() async throws {
+  @Test("J45: a confirm that comes after the end keeps its time and changes nothing")
+  func aConfirmThatComesAfterTheEndKeepsItsTimeAndChangesNothing() async throws {
     try await withTemporaryStore { test in
       let id = try await test.add()
       let dispatch = try #require(try await test.release().first)
