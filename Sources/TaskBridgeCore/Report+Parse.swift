@@ -35,6 +35,10 @@ extension WorkerReport {
     if let claim = body.claim?.stringValue, claim.utf8.count > nameBytesMax {
       throw Problem(422, "malformed", "the claim is \(claim.utf8.count) bytes, at most \(nameBytesMax) are allowed")
     }
+    if let seconds = body.negativeRetryAfter {
+      throw Problem(
+        422, "malformed", "retry_after_seconds is \(seconds.kind); allowed: a number of at least 0, or leave it out")
+    }
     var report = body.report
     report.token = token
     report.state = state
@@ -94,6 +98,8 @@ private struct ReportBody {
   var token: JSONValue?
   var state: JSONValue?
   var claim: JSONValue?
+  /// A time in the past cannot be kept: the worker means something else.
+  var negativeRetryAfter: JSONValue?
   var kindThatIsNoObject: String?
   /// How many bytes of the body are `stdout` and `stderr`.
   var outputBytes = 0
@@ -117,7 +123,10 @@ private struct ReportBody {
     case "worker": report.worker = name(key, try present(&parser))
     case "node": report.node = name(key, try present(&parser))
     case "next_report_seconds": report.nextReportSeconds = nextReport(try present(&parser))
-    case "retry_after_seconds": report.retryAfterSeconds = number(key, try present(&parser), clampingNegative: true)
+    case "retry_after_seconds":
+      let value = try present(&parser)
+      if let number = value?.doubleValue, number < 0 { negativeRetryAfter = value }
+      report.retryAfterSeconds = negativeRetryAfter == nil ? number(key, value) : nil
     case "progress": report.progress = progress(try present(&parser))
     case "usage": report.usage = usage(try present(&parser))
     case "error": report.error = try error(&parser)
@@ -169,13 +178,12 @@ private struct ReportBody {
     return String(String.UnicodeScalarView(text.unicodeScalars.prefix(max)))
   }
 
-  private mutating func number(_ name: String, _ value: JSONValue?, clampingNegative: Bool = false) -> Double? {
+  private mutating func number(_ name: String, _ value: JSONValue?) -> Double? {
     guard let value else { return nil }
-    guard let number = value.doubleValue, number >= 0 || clampingNegative else {
+    guard let number = value.doubleValue, number >= 0 else {
       dropped(name, value, "a number of at least 0")
       return nil
     }
-    if number < 0 { note("\(name) \(value.kind) was taken as 0") }
     return number > 0 ? number : 0
   }
 

@@ -171,6 +171,8 @@ extension Transaction {
         ON CONFLICT (task) DO UPDATE SET letters = letters + 1
       """, sequence)
     if letters > 0, state.isDeadLetter { note(.mirror) }
+    ledger.audits.removeAll { $0.run == sequence }
+    ledger.reports.removeAll { $0.run == sequence }
     for statement in Self.remains { try db.run(statement, sequence) }
     count(task, state, -1)
   }

@@ -15,17 +15,17 @@ def cancel(api, run_id):
 
 
 def running(api, worker, task, **fields):
-    """A run whose worker has claimed it; (run, delivery)."""
+    """A run whose worker has claimed it; (run, delivery). Acknowledged: looking into a queue that does not exist yet
+    would close the channel and give the message back."""
     run = api.submit_run(task, 1, **fields)
-    held = worker.next(task, run_id=run["id"])
+    return run, claim(worker, task, run["id"])
+
+
+def claim(worker, task, run_id):
+    held = worker.next(task, run_id=run_id)
     worker.report(held, "running")
-    return run, held
-
-
-def end(worker, held, state="completed", **fields):
-    verdict = worker.report(held, state, **fields)
     held.ack()
-    return verdict
+    return held
 
 
 def state(api, run):
@@ -113,7 +113,7 @@ def test_the_first_failed_child_fails_the_parent(api, worker, task, child_end):
     api.wait_state(child["id"], child_end)
     assert state(api, parent) == "running"
 
-    end(worker, held)
+    worker.report(held, "completed")
 
     api.wait_state(parent["id"], "failed")
     assert api.dead_letter(parent["id"])["reason"] == "child_failed"
@@ -126,7 +126,7 @@ def test_without_fail_fast_all_children_end_first(api, worker, task):
     parent, held = running(api, worker, task, fail_fast=False)
     bad = api.submit_run(task + ".bad", 1, parent_id=parent["id"], max_attempts=1)
     good = api.submit_run(task + ".good", 1, parent_id=parent["id"])
-    end(worker, held)
+    worker.report(held, "completed")
     worker.work(task + ".bad", "failed", error={"type": "T"})
     api.wait_state(bad["id"], "dead_lettered")
     assert state(api, parent) == "waiting"
@@ -149,7 +149,7 @@ def test_children_are_listed_and_as_urgent_as_their_parent(api, worker, task):
     assert api.items(f"/v1/runs/{lazy['id']}/children") == []
     for child in (lazy, urgent):
         cancel(api, child["id"])
-    end(worker, held)
+    worker.report(held, "completed")
     api.wait_state(parent["id"], "failed")
     late = api.post("/v1/runs", {"task": task, "payload": 1, "parent_id": parent["id"]})
     assert (late.status, late.code) == (409, "parent_ended")
@@ -162,21 +162,19 @@ def test_cancel_goes_down_a_waiting_family(api, worker, task):
     done = api.submit_run(task + ".done", 1, parent_id=parent["id"])
     worker.work(task + ".done")
     child = api.submit_run(f"{domain}.child", 1, parent_id=parent["id"])
-    child_held = worker.next(f"{domain}.child")
-    worker.report(child_held, "running")
+    child_held = claim(worker, f"{domain}.child", child["id"])
     grandchild = api.submit_run(f"{domain}.grandchild", 1, parent_id=child["id"], **LATER)
     busy = api.submit_run(f"{domain}.busy", 1, parent_id=parent["id"])
-    busy_held = worker.next(f"{domain}.busy")
-    worker.report(busy_held, "running")
-    end(worker, child_held)
-    end(worker, held)
+    busy_held = claim(worker, f"{domain}.busy", busy["id"])
+    worker.report(child_held, "completed")
+    worker.report(held, "completed")
     assert [state(api, run) for run in (parent, child)] == ["waiting", "waiting"]
 
     cancel(api, parent["id"])
 
     assert [state(api, run) for run in (done, child, grandchild, busy, parent)] == \
         ["completed", "cancelled", "cancelled", "cancelling", "cancelling"]
-    assert end(worker, busy_held, "cancelled")["run_state"] == "cancelled"
+    assert worker.report(busy_held, "cancelled")["run_state"] == "cancelled"
     api.wait_state(parent["id"], "cancelled")
 
 
@@ -196,12 +194,11 @@ def test_no_child_of_an_ended_parent_starts(api, worker, task, ending):
 
     if ending == "cancelled":
         cancel(api, parent["id"])
-        end(worker, held, "cancelled")
+        worker.report(held, "cancelled")
     elif ending == "superseded":
         api.submit(task, 2, dedup_key="k", on_duplicate="supersede", **LATER)
-        held.ack()
     elif ending == "failed":
-        end(worker, held, "failed", error={"type": "T"})
+        worker.report(held, "failed", error={"type": "T"})
 
     ended = "dead_lettered" if ending == "failed" else ending
     api.wait_state(parent["id"], ended)
