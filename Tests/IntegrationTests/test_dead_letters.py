@@ -50,6 +50,7 @@ def test_a_dead_letter_has_its_run_and_its_reason(api, worker, task):
 
 
 def test_equal_failures_are_one_group(api, worker, task):
+    """N14: errors that differ in numbers and quoted parts are one group, other types never."""
     die(api, worker, task, error=BOOM)
     die(api, worker, task, error={**BOOM, "message": "order 815 of 'eve' broke"})
     die(api, worker, task, error={**BOOM, "type": "Other"})
