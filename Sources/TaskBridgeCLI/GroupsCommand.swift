@@ -13,14 +13,15 @@ struct GroupsCommand: AsyncParsableCommand {
     @OptionGroup var client: ClientOptions
 
     func run() async throws {
-      let table = Table("GROUP~", "PAUSED", "READY", "QUEUED", "LAUNCHED", "RUNNING", "LIMIT", "RATE")
+      let table = Table(
+        "GROUP~", "PAUSED", "READY", "QUEUED", "LAUNCHED", "RUNNING", "LIMIT", "WEIGHT", "MINIMUM", "RATE")
       try await client.client().list("/v1/groups", Query(), page, printer: client.printer, table: table) {
         table, group in
         let settings = group["settings"]
         table.add(
           group["name"]?.text, SettingsView.pause(group), group["ready"]?.text, group["queued"]?.text,
           group["launched"]?.text, group["running"]?.text, settings?["concurrency_limit"]?.text,
-          settings?["rate_per_second"]?.text)
+          settings?["weight"]?.text, settings?["minimum_slots"]?.text, settings?["rate_per_second"]?.text)
       }
     }
   }

@@ -14,14 +14,15 @@ struct TasksCommand: AsyncParsableCommand {
 
     func run() async throws {
       let table = Table(
-        "TASK", "PAUSED", "BLOCKED", "SCHEDULED", "READY", "QUEUED", "LAUNCHED", "RUNNING", "DEAD", "LIMIT", "RATE",
-        "OLDEST READY")
+        "TASK", "PAUSED", "BLOCKED", "SCHEDULED", "READY", "QUEUED", "LAUNCHED", "RUNNING", "DEAD", "CONSUMERS",
+        "LIMIT",
+        "RATE", "OLDEST READY")
       try await client.client().list("/v1/tasks", Query(), page, printer: client.printer, table: table) { table, task in
         let settings = task["settings"]
         table.add(
           task["key"]?.text, SettingsView.pause(task), task["blocked"]?.text, task["scheduled"]?.text,
           task["ready"]?.text, task["queued"]?.text, task["launched"]?.text, task["running"]?.text, task["dead"]?.text,
-          settings?["concurrency_limit"]?.text, settings?["rate_per_second"]?.text,
+          task["consumers"]?.text, settings?["concurrency_limit"]?.text, settings?["rate_per_second"]?.text,
           task["oldest_ready_seconds"]?.double.map { "\(Int($0)) s" })
       }
     }

@@ -183,6 +183,26 @@ def test_slots_are_freed_by_every_end(api, worker, task):
     assert done(worker, task).run_id == last["id"]
 
 
+def test_what_the_submission_named_stays(api, worker, task):
+    """S24: a changed setting holds for what waits and did not name it; limits act at the release."""
+    api.post(f"/v1/tasks/{task}/pause")
+    named = api.submit_run(task, 1, max_attempts=2, lease_seconds=77, retry={"initial_seconds": 3600,
+                                                                             "max_seconds": 3600})
+    plain = api.submit_run(task, 2)
+    patch(api, f"/v1/tasks/{task}", max_attempts=7, lease_seconds=33, queue_bound=1, retry={"initial_seconds": 1800,
+                                                                                           "max_seconds": 1800})
+    assert [api.run(run["id"])["max_attempts"] for run in (named, plain)] == [2, 7]
+    api.post(f"/v1/tasks/{task}/resume")
+
+    for run, attempts, lease, seconds in ((named, 2, 77, 3600), (plain, 7, 33, 1800)):
+        held = worker.next(task, run_id=run["id"])
+        assert unclaimed(api, task) == 1
+        assert (held.headers["tb-max-attempts"], held.headers["tb-lease-seconds"]) == (attempts, lease)
+        answer = worker.report(held, "failed")
+        held.ack()
+        assert seconds - 60 < answer["retry_after_seconds"] <= seconds
+
+
 def test_an_unbound_queue_is_bound_again(api, connect, bridge, task):
     """N23: the broker gives the message back, the queue is bound again, the run is delivered."""
     worker = connect(Worker, bridge.amqp_url)

@@ -260,9 +260,9 @@ import Testing
 
   // MARK: Interleavings
 
-  /// T71, T75: whatever happens in whatever order, no limit is passed, nothing is released twice, and the counts agree
-  /// with the rows.
-  @Test(arguments: 1...20)
+  @Test(
+    "P34, T71, T75: in whatever order things happen, no limit is passed, nothing goes out twice, no slot leaks",
+    arguments: 1...40)
   func noInterleavingPassesALimit(seed: Int) async throws {
     try await withTemporaryStore { test in
       var random = Seeded(UInt64(seed))
@@ -270,8 +270,13 @@ import Testing
       var held: [Dispatch] = []
       var seen: Set<String> = []
       let limits = (task: 3, group: 2)
-      try await test.set("a") { $0.concurrencyLimit = limits.task }
+      try await test.set("a") {
+        $0.concurrencyLimit = limits.task
+        if seed % 3 == 0 { $0.aging = Aging() }
+        if seed % 4 == 0 { $0.order = .lifo }
+      }
       try await test.set(group: "g") { $0.concurrencyLimit = limits.group }
+      if seed % 2 == 0 { try await test.set(group: "h") { $0.weight = 2 } }
       for _ in 0..<150 {
         now = now.adding(seconds: 1)
         switch Int.random(in: 0..<10, using: &random) {
