@@ -58,6 +58,9 @@ final class BridgeState: Sendable {
     }
   }
 
+  /// The broker did not say.
+  func forgetConsumers(_ task: TaskKey) { facts.withLock { $0.consumers[task] = nil } }
+
   func enter(_ phase: Phase, brokerVersion: String? = nil) {
     facts.withLock { facts in
       facts.phase = phase

@@ -36,11 +36,21 @@ struct ConsumerWatch: Sendable {
     for (name, task) in queues where degraded[task] == nil {
       // A queue that is gone and not needed again is not asked for: each such look costs a channel.
       if bridge.state.isQueueMissing(task), !topology.isKnown(task) { continue }
-      let info = try await topology.look(name)
-      bridge.state.setConsumers(task, info?.consumerCount)
-      // Declared again when it is next needed.
-      if info == nil { topology.forget(name) }
+      try await look(name, task)
     }
     return queues.count < Self.looksMax ? "" : queues.last?.name ?? ""
+  }
+
+  private func look(_ queue: String, _ task: TaskKey) async throws {
+    do {
+      let info = try await topology.look(queue)
+      bridge.state.setConsumers(task, info?.consumerCount)
+      // Declared again when it is next needed.
+      if info == nil { topology.forget(queue) }
+    } catch {
+      // Not ours to look at, such as another connection's exclusive queue: no reason to end the session.
+      guard error.kind == .channelClosed || error.kind == .invalidArgument else { throw error }
+      bridge.state.forgetConsumers(task)
+    }
   }
 }

@@ -1,6 +1,7 @@
 """Why a run is not running: every hold and every state, over HTTP and from the command line, on a real broker."""
 
 import json
+import time
 
 import pika
 import pytest
@@ -134,6 +135,25 @@ def test_a_queue_that_cannot_be_used_is_named(bridge, api, connect, task):
     connection.close()
     leaves(api, run)
     assert connect(Worker, bridge.amqp_url).next(task).run_id == run["id"]
+
+
+def test_a_queue_somebody_else_owns_stops_nobody_else(bridge, api, worker, connect, task):
+    """T18, S4: a queue that may not even be looked at has no `consumers`; the session goes on, and so do the others."""
+    api.submit_run(task, 1)
+    worker.work(task)
+    until(lambda: api.get(f"/v1/tasks/{task}").json["consumers"] == 0)
+    worker.channel.queue_delete(f"taskbridge.run.{task}")
+    connection = pika.BlockingConnection(pika.URLParameters(bridge.amqp_url))
+    connection.channel().queue_declare(f"taskbridge.run.{task}", durable=True, exclusive=True)
+    until(lambda: api.get(f"/v1/tasks/{task}").json["consumers"] is None)
+    begun, seen = time.monotonic(), []
+
+    until(lambda: seen.append(bridge.readyz().status) or time.monotonic() > begun + 2.5)
+
+    assert set(seen) == {200}
+    other = api.submit_run(task + ".b", 1)
+    assert worker.next(task + ".b").run_id == other["id"]
+    connection.close()
 
 
 def test_every_hold_is_listed(bridge, api, task):
