@@ -149,6 +149,24 @@ def test_a_replay_keeps_what_the_run_is(api, worker, task):
     assert api.run(run["id"])["payload"] == {"n": 1}
 
 
+def test_ten_thousand_are_cancelled_by_a_job(bridge, api, task):
+    """J17, S22, S10: a batch of 10,000 is cancelled as a unit; each run has its row with the caller and the reason."""
+    ids = submit_many(api, task, 10_000, workflow_id=task, delay_seconds=3600)
+
+    answer = api.post("/v1/runs/cancel", {"filter": {"workflow_id": task}, "reason": "not needed"})
+    assert (answer.status, answer.json["matched"], answer.json["changed"]) == (202, 10_000, 0)
+    shown = json.loads(bridge.cli("jobs", "show", answer.json["job_id"], "--wait", "--output", "json").stdout)
+
+    assert (shown["state"], shown["changed"], shown["skipped"], shown["progress"]) == ("completed", 10_000, 0, 1)
+    assert api.post("/v1/runs/count", {"workflow_id": task}).json["by_state"] == {"cancelled": 10_000}
+    rows = api.items("/v1/audit", workflow_id=task, limit=1000)
+    closing = [row for row in rows if row["new_state"] == "cancelled"]
+    assert {row["run_id"] for row in closing} == set(ids) and len(closing) == 10_000
+    assert {(row["previous_state"], row["actor"], row["reason"]) for row in closing} == \
+        {("scheduled", shown["actor"], "not needed")}
+    assert all(row["exited_at"] for row in rows if row["new_state"] == "scheduled")
+
+
 def test_the_command_line_changes_many(bridge, api, task):
     """T21, T22, S7, S22: the same filters, dry run, as_of, and the exit statuses."""
     ids = submit_many(api, task, 5, tags={"env": task}, delay_seconds=3600)
