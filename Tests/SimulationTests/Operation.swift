@@ -75,7 +75,8 @@ struct HistoryGenerator {
       case .release: 12
       case .submit, .plain, .confirm, .time: 9
       case .family, .tick, .report: 7
-      case .cancel, .broker, .replay: 5
+      case .broker: 10
+      case .cancel, .replay: 6
       case .burst, .pauseRun, .setState, .control, .settings: 4
       case .batch, .notices, .change, .outage, .aborted: 2
       case .crash, .discard: 1
@@ -97,7 +98,7 @@ struct HistoryGenerator {
   }
 
   mutating func history() -> [Operation] {
-    let length = random.one(of: [20, 40, 60, 90])
+    let length = random.one(of: [20, 50, 80, 120])
     return (0..<length).map { _ in operation() }
   }
 

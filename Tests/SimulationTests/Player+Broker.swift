@@ -28,6 +28,8 @@ extension Player {
 
   @discardableResult
   func release(max: Int) async throws -> Int {
+    // The bridge releases nothing before it is connected again, which it tries at once: most outages are short.
+    if max >= 100 { try await reconnect() }
     if model.isBrokerAway { return 0 }
     let now = now
     note("release \(max)")
@@ -89,7 +91,8 @@ extension Player {
   }
 
   func returned(_ pick: UInt32, _ reason: DeadLetterReason?) async throws {
-    guard !model.isBrokerAway, let token = one(of: tokens, pick) else { return }
+    let token = pick & 3 == 0 ? one(of: tokens, pick >> 2) : one(of: openTokens, pick >> 2)
+    guard !model.isBrokerAway, let token else { return }
     let (now, policies) = (now, policies)
     let message = ReturnedMessage(
       dispatch: dispatchID(token), event: reason.map { .givenUp($0) } ?? .rejected, detail: "back", jitter: 0.5)

@@ -8,11 +8,16 @@ extension Player {
     return DispatchID(runID: id, attempt: token.attempt, dispatch: token.dispatch)
   }
 
-  func resolve(_ pick: ReportPick) -> (Token, ReportWords)? {
-    let open = model.runs.indices.compactMap { place -> Token? in
+  /// Of attempts that are handed out and not over.
+  var openTokens: [Token] {
+    model.runs.indices.compactMap { place in
       guard let attempt = model.runs[place].attempts.last, attempt.isOpen, attempt.state != .queued else { return nil }
       return Token(run: place, attempt: model.runs[place].attempt, dispatch: attempt.dispatches)
     }
+  }
+
+  func resolve(_ pick: ReportPick) -> (Token, ReportWords)? {
+    let open = openTokens
     guard var token = one(of: pick.target == .open && !open.isEmpty ? open : tokens, pick.token), let run = token.run
     else { return nil }
     if pick.target == .foreignRun { token.run = nil }

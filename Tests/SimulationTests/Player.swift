@@ -151,10 +151,13 @@ final class Player {
     choices.isEmpty ? nil : choices[Int(pick) % choices.count]
   }
 
-  /// Three of four times a run that has not ended.
+  /// Half of the time a run that has not ended, a quarter one that has left the store, else any.
   func run(_ pick: UInt32) -> Model.Place? {
     let active = model.runs.indices.filter { !model.runs[$0].isEnded }
-    return active.isEmpty || pick & 3 == 0 ? one(of: Array(model.runs.indices), pick >> 2) : one(of: active, pick >> 2)
+    let out = active.filter { Rules.slots.contains(model.runs[$0].state) || model.runs[$0].state == .waiting }
+    let all = Array(model.runs.indices)
+    let choices = pick & 3 == 0 ? all : pick & 3 == 1 && !out.isEmpty ? out : active.isEmpty ? all : active
+    return one(of: choices, pick >> 2)
   }
 
   var now: Timestamp { Timestamp(milliseconds: model.now) }
