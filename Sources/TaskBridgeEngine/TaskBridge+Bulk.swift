@@ -30,7 +30,7 @@ extension TaskBridge {
     if matched > Self.directMax || request.options.isPaced {
       return try await start(request, asOf: asOf, matched: matched, now: now, actor: actor)
     }
-    return try await change(request, BulkAnswer(asOf: asOf, matched: matched), hold, now: now, actor: actor)
+    return try await change(request, BulkAnswer(asOf: asOf, matched: matched), hold, actor: actor)
   }
 
   /// What the request means, with nothing said of what would become of it.
@@ -77,7 +77,7 @@ extension TaskBridge {
   }
 
   private func change(
-    _ request: BulkRequest, _ answer: BulkAnswer, _ hold: @escaping HoldLookup, now: Timestamp, actor: String
+    _ request: BulkRequest, _ answer: BulkAnswer, _ hold: @escaping HoldLookup, actor: String
   ) async throws(Problem) -> BulkAnswer {
     var answer = answer
     var changed: Set<RunID> = []
@@ -88,6 +88,8 @@ extension TaskBridge {
       let slice = BulkSlice(
         request, asOf: asOf, candidates: Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)]),
         payloadBytesMax: payloadBytesMax)
+      // Not the time of the call: workers have moved runs since.
+      let now = now()
       let outcome = try await answering { transaction throws(StoreError) in
         .success(try transaction.bulk(slice, now: now, actor: actor))
       }

@@ -79,7 +79,9 @@ extension TaskBridge {
       guard let none = TaskKey("none") else { return held }
       let controls = self.store.controls
       for (group, counts) in try transaction.groupCounts() where counts[.ready] ?? 0 > 0 {
-        let occupancy = try transaction.occupancy(task: none, group: group)
+        // Runs of the task key of that name count for nothing here.
+        var occupancy = Occupancy()
+        occupancy.groupInUse = try transaction.occupancy(task: none, group: group).groupInUse
         let gates = Gate.closed(
           task: none, group: group, policy: TaskPolicy(), controls: controls.ofGroup(group), occupancy: occupancy,
           now: self.now())

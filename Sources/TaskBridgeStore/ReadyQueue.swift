@@ -41,10 +41,7 @@ extension Transaction {
       controls.buckets[subject] = bucket
       changedBuckets.insert(subject)
     }
-    // What is there is about to be taken.
-    let rest = bucket.whole < 1 ? bucket : TokenBucket(tokens: 0, at: now)
-    let at = rest.nextToken(by: rate)
-    nextToken = nextToken.map { min($0, at) } ?? at
+    noteNextToken(of: bucket, rate)
     return bucket.whole
   }
 

@@ -57,9 +57,11 @@ extension Transaction {
   /// Replaces what was set for `task` while the bridge runs.
   package func set(_ overrides: TaskOverrides, for task: TaskKey) throws(StoreError) {
     let isUnset = overrides == TaskOverrides()
+    let before = controls.tasks[task]?.ratePerSecond
     controls.tasks[task] = isUnset ? nil : overrides
     try writeSettings(.task(task), isUnset ? nil : String(decoding: overrides.json, as: UTF8.self))
-    if overrides.ratePerSecond == nil { try dropBucket(.task(task)) }
+    // A rate of the configuration goes on with what is left.
+    if before != nil, overrides.ratePerSecond == nil { try dropBucket(.task(task)) }
   }
 
   /// Replaces the settings of `group`.
@@ -87,8 +89,16 @@ extension Transaction {
   func takeToken(of subject: ControlSubject, _ limit: RateLimit, now: Timestamp) {
     var bucket = controls.bucket(of: subject, limit: limit, at: now)
     bucket.tokens -= 1
+    noteNextToken(of: bucket, limit)
     controls.buckets[subject] = bucket
     changedBuckets.insert(subject)
+  }
+
+  /// An empty bucket is worth another look once it has a token again.
+  func noteNextToken(of bucket: TokenBucket, _ limit: RateLimit) {
+    guard bucket.whole < 1 else { return }
+    let at = bucket.nextToken(by: limit)
+    nextToken = nextToken.map { min($0, at) } ?? at
   }
 
   private func dropBucket(_ subject: ControlSubject) throws(StoreError) {

@@ -94,6 +94,8 @@ extension Transaction {
     guard let parent = try run(parentID) else { return }
     try db.run(
       "UPDATE runs SET open_children = open_children - 1 WHERE seq = ? AND open_children > 0", parent.sequence)
+    // A success changes nothing for a parent that has others to wait for: its many children are not read for each.
+    if child.state.isSuccess, parent.openChildren > 1 { return }
     try settleWaiting(parent.id, now: now, actor: actor)
   }
 
@@ -126,7 +128,7 @@ extension Transaction {
   private static let failedChild = Statement.hot(
     """
     SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
-      WHERE c.parent = ? AND c.finished_at >= p.series_at
+      WHERE c.parent = ? AND c.series_at >= p.series_at
       AND \(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, column: "c.state"))
       ORDER BY c.finished_at, c.seq LIMIT 1
     """)

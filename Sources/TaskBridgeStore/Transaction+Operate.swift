@@ -38,6 +38,8 @@ extension Transaction {
     // wait for them.
     var pending = options.withDependents ? try inOrder(db.failedDependents(of: id)) : []
     while let (_, dependent) = pending.popLast() {
+      // It comes back with the last of them.
+      if try waitsForFailed(dependent) { continue }
       var options = RetryOptions()
       options.reason = "a prerequisite was replayed"
       switch try replayOne(dependent, options: options, now: now, actor: actor) {
@@ -49,6 +51,17 @@ extension Transaction {
       }
     }
     return .success(replayed)
+  }
+
+  /// Whether a prerequisite of the run, beside those that came back, has ended without success.
+  private func waitsForFailed(_ id: RunID) throws(StoreError) -> Bool {
+    guard let run = try run(id), run.onDependencyFailure != .ignore else { return false }
+    return try db.first(
+      """
+      SELECT 1 FROM dependencies d JOIN runs p ON p.seq = d.prerequisite
+        WHERE d.dependent = ? AND d.satisfied = 0 AND \(Schema.endedBadly(column: "p.")) LIMIT 1
+      """, run.sequence
+    ) { _ throws(StoreError) in true } ?? false
   }
 
   /// The oldest last.
@@ -88,6 +101,13 @@ extension Transaction {
       return .failure(
         Problem(
           409, "completed_needs_force", "run \(id) completed; set force to do its work again", runID: id))
+    }
+    if let parentID = run.parentID, try self.run(parentID)?.state == .cancelling {
+      return .failure(
+        Problem(
+          409, "parent_ended",
+          "run \(id) is a child of run \(parentID), which is being cancelled; replay it afterwards",
+          runID: parentID))
     }
     if let key = run.dedupKey, let busy = try activeHolder(of: key, like: run), busy != id {
       return .failure(

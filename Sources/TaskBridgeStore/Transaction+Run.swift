@@ -78,9 +78,15 @@ extension Transaction {
   private func settleEnds(now: Timestamp) throws(StoreError) {
     if isSettling { return }
     isSettling = true
-    defer { isSettling = false }
-    while !ends.isEmpty {
-      let end = ends.removeFirst()
+    defer {
+      isSettling = false
+      ends = []
+    }
+    // What follows is appended meanwhile; taking the first away each time would move all the others.
+    var next = 0
+    while next < ends.count {
+      let end = ends[next]
+      next += 1
       try settleEnd(of: end.run, from: end.previous, now: now, actor: end.actor)
     }
   }

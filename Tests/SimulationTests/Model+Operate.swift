@@ -40,6 +40,7 @@ extension Model {
     guard runs[run].isEnded else { return "active" }
     if runs[run].state == .superseded { return "superseded" }
     if runs[run].state == .completed, !options.force { return "completed_needs_force" }
+    if let parent = runs[run].request.parent, runs[parent].state == .cancelling { return "parent_ended" }
     let isBusy = runs.contains {
       $0.dedupKey != nil && $0.dedupKey == runs[run].dedupKey && $0.request.task == runs[run].request.task
         && !$0.isEnded
@@ -79,6 +80,10 @@ extension Model {
     var pending = Set(dependents(of: run))
     while let next = pending.min() {
       pending.remove(next)
+      let waitsForFailed = runs[next].prerequisites.contains {
+        !$0.isSatisfied && runs[$0.run].isEnded && runs[$0.run].state != .completed
+      }
+      if waitsForFailed, runs[next].request.onDependencyFailure != .ignore { continue }
       if replayOne(next, ReplayOptions()) == nil { pending.formUnion(dependents(of: next)) }
     }
   }

@@ -199,7 +199,7 @@ struct Model {
   /// A child that ended without success in the parent's present series.
   func hasFailedChild(_ parent: Place) -> Bool {
     runs.contains {
-      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.finishedAt ?? 0 >= runs[parent].seriesAt
+      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.seriesAt >= runs[parent].seriesAt
     }
   }
 

@@ -94,7 +94,82 @@ extension FamilyEndTests {
   }
 }
 
+extension FamilyEndTests {
+  /// Features T69, J55: one that also waits for another failed run comes back with that one, not before it.
+  @Test func aDependentOfTwoFailedRunsComesBackWithTheLastOfThem() async throws {
+    try await withTemporaryStore { test in
+      let a = try await test.add { $0.maxAttempts = 1 }
+      let b = try await test.add { $0.maxAttempts = 1 }
+      let d = try await test.add { $0.dependsOn = [.run(a), .run(b)] }
+      for dispatch in try await test.launch() { try await test.report(.failed, dispatch.id) }
+      #expect(try await test.state(d) == .dependencyFailed)
+
+      try await test.replayWithDependents(a)
+      let between = try await test.state(d)
+      try await test.replayWithDependents(b)
+
+      #expect(between == .dependencyFailed)
+      #expect(try await test.state(d) == .blocked)
+      #expect(try await test.run(d).openDependencies == 2)
+    }
+  }
+
+  /// Features T38: a child of the series before, which ends only now, fails no replayed parent.
+  @Test func aReplayedParentIsNotFailedByAChildOfItsEarlierSeries() async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add()
+      let work = try #require(try await test.launch().first)
+      try await test.report(.running, work.id)
+      for _ in 0..<2 {
+        try await test.add {
+          $0.parentID = parent
+          $0.maxAttempts = 1
+        }
+      }
+      let children = try await test.launch()
+      for child in children { try await test.report(.running, child.id) }
+      try await test.report(.completed, work.id)
+      try await test.report(.failed, children[0].id)
+      let later = TestStore.start.adding(seconds: 1)
+      #expect(try await test.state(parent) == .failed)
+      #expect(try await test.state(children[1].run.id) == .cancelling)
+
+      try await test.replay(parent, now: later)
+      try await test.report(.cancelled, children[1].id, now: later)
+      let again = try #require(try await test.launch(now: later).first)
+      try await test.report(.completed, again.id, now: later)
+
+      #expect(try await test.state(parent) == .completed)
+    }
+  }
+
+  /// Features T26: the family of a parent that is being cancelled does not start again.
+  @Test func aChildOfAParentThatIsBeingCancelledIsNotReplayed() async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add()
+      let work = try #require(try await test.launch().first)
+      try await test.report(.running, work.id)
+      let child = try await test.add { $0.parentID = parent }
+      _ = try await test.cancelRun(child)
+      _ = try await test.cancelRun(parent)
+
+      let problem = await #expect(throws: Problem.self) { try await test.replay(child) }
+
+      #expect(problem?.code == "parent_ended")
+      #expect(try await test.state(child) == .cancelled)
+    }
+  }
+}
+
 extension TestStore {
+  fileprivate func replayWithDependents(_ id: RunID, now: Timestamp = start) async throws {
+    var options = RetryOptions()
+    options.withDependents = true
+    let wanted = options
+    _ = try await store.write { tx throws(StoreError) in try tx.replay(id, options: wanted, now: now, actor: "test") }
+      .get()
+  }
+
   fileprivate func cancelRun(_ id: RunID, now: Timestamp = start) async throws -> Result<RunID, Problem> {
     try await store.write { tx throws(StoreError) in try tx.cancel(id, reason: nil, now: now, actor: "test") }
   }

@@ -368,3 +368,37 @@ extension TestStore {
     #expect(counted == rows, "\(comment)")
   }
 }
+
+extension LimitTests {
+  /// T74: a held group does not make the release look again and again, and another setting refills no bucket.
+  @Test func aFullBucketThatNothingIsTakenFromAsksForNoOtherLook() async throws {
+    try await withTemporaryStore { test in
+      try await test.add { $0.group = "g" }
+      try await test.pause(.group("g"))
+      try await test.set("media.thumbnail") { $0.ratePerSecond = 10 }
+
+      let next = try await test.store.write { tx throws(StoreError) in
+        _ = try tx.release(ReleaseRequest(now: TestStore.start, runsMax: 10) { _ in TaskPolicy() })
+        return tx.nextToken
+      }
+
+      #expect(next == nil)
+    }
+  }
+
+  /// T74: a rate that the configuration sets goes on when something else is set while the bridge runs.
+  @Test func anotherSettingRefillsNoBucketOfTheConfiguration() async throws {
+    try await withTemporaryStore { test in
+      for _ in 0..<3 { try await test.add() }
+      let slow: @Sendable (inout TaskPolicy) -> Void = {
+        $0.ratePerSecond = 0.001
+        $0.rateBurst = 1
+      }
+      let first = try await test.release(10, slow)
+      try await test.set("media.thumbnail") { $0.queueBound = 500 }
+      let second = try await test.release(10, slow)
+
+      #expect((first.count, second.count) == (1, 0))
+    }
+  }
+}
