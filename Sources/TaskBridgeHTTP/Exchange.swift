@@ -25,6 +25,16 @@ struct Exchange: Sendable {
     try reader.finish(known: [])
   }
 
+  /// The body of a route that takes a reason and nothing else.
+  /// - Throws: 400, 422 `unknown_field`, `invalid_field`.
+  func reason() throws(Problem) -> String? {
+    try refuseParameters()
+    var fields = try BodyFields(body)
+    let reason = fields.text("reason", bytesMax: RunsController.reasonBytesMax)
+    try fields.finish()
+    return reason
+  }
+
   /// The run the path names.
   /// - Throws: 422 `invalid_run_id`.
   func runID() throws(Problem) -> RunID {

@@ -6,12 +6,12 @@ import TaskBridgeEngine
 enum PauseController {
   static func addRoutes(to router: inout Router) {
     router.on(.post, "/v1/runs/{id}/pause", body: .optionalJSON) { exchange throws(Problem) in
-      let (id, reason) = try run(exchange)
-      return Answer(try await exchange.bridge.pause(id, reason: reason, actor: exchange.actor))
+      let id = try exchange.runID()
+      return Answer(try await exchange.bridge.pause(id, reason: exchange.reason(), actor: exchange.actor))
     }
     router.on(.post, "/v1/runs/{id}/resume", body: .optionalJSON) { exchange throws(Problem) in
-      let (id, reason) = try run(exchange)
-      return Answer(try await exchange.bridge.resume(id, reason: reason, actor: exchange.actor))
+      let id = try exchange.runID()
+      return Answer(try await exchange.bridge.resume(id, reason: exchange.reason(), actor: exchange.actor))
     }
     router.on(.post, "/v1/pause", body: .optionalJSON) { exchange throws(Problem) in
       Answer(try await pause(.bridge, exchange))
@@ -47,15 +47,6 @@ enum PauseController {
     }
   }
 
-  private static func run(_ exchange: Exchange) throws(Problem) -> (id: RunID, reason: String?) {
-    let id = try exchange.runID()
-    try exchange.refuseParameters()
-    var fields = try BodyFields(exchange.body)
-    let reason = fields.text("reason", bytesMax: RunsController.reasonBytesMax)
-    try fields.finish()
-    return (id, reason)
-  }
-
   private static func pause(_ subject: ControlSubject, _ exchange: Exchange) async throws(Problem) -> PauseView {
     try exchange.refuseParameters()
     var fields = try BodyFields(exchange.body)
@@ -66,10 +57,7 @@ enum PauseController {
   }
 
   private static func resume(_ subject: ControlSubject, _ exchange: Exchange) async throws(Problem) -> PauseView {
-    try exchange.refuseParameters()
-    var fields = try BodyFields(exchange.body)
-    _ = fields.text("reason", bytesMax: RunsController.reasonBytesMax)
-    try fields.finish()
+    _ = try exchange.reason()
     return try await exchange.bridge.resume(subject)
   }
 }

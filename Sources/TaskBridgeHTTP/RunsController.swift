@@ -81,11 +81,7 @@ enum RunsController {
 
   private static func cancel(_ exchange: Exchange) async throws(Problem) -> Answer {
     let id = try exchange.runID()
-    try exchange.refuseParameters()
-    var fields = try BodyFields(exchange.body)
-    let reason = fields.text("reason", bytesMax: reasonBytesMax)
-    try fields.finish()
-    return Answer(try await exchange.bridge.cancel(id, reason: reason, actor: exchange.actor))
+    return Answer(try await exchange.bridge.cancel(id, reason: exchange.reason(), actor: exchange.actor))
   }
 
   private static func retry(_ exchange: Exchange) async throws(Problem) -> Answer {

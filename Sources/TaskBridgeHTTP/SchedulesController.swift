@@ -30,16 +30,16 @@ enum SchedulesController {
       return Answer(status: .noContent, fields: [:], body: [])
     }
     router.on(.post, "/v1/schedules/{name}/pause", body: .optionalJSON) { exchange throws(Problem) in
-      let reason = try reason(exchange)
+      let reason = try exchange.reason()
       return Answer(
         try await exchange.bridge.pause(schedule: exchange.scheduleName, reason: reason, actor: exchange.actor))
     }
     router.on(.post, "/v1/schedules/{name}/resume", body: .optionalJSON) { exchange throws(Problem) in
-      _ = try reason(exchange)
+      _ = try exchange.reason()
       return Answer(try await exchange.bridge.resume(schedule: exchange.scheduleName))
     }
     router.on(.post, "/v1/schedules/{name}/run-now", body: .optionalJSON) { exchange throws(Problem) in
-      _ = try reason(exchange)
+      _ = try exchange.reason()
       return RunsController.answer(
         to: try await exchange.bridge.runNow(schedule: exchange.scheduleName, actor: exchange.actor))
     }
@@ -52,14 +52,6 @@ enum SchedulesController {
         try await exchange.bridge.forecast(
           ofSchedule: exchange.scheduleName, count: count ?? ScheduleRule.forecastCountDefault, after: after))
     }
-  }
-
-  private static func reason(_ exchange: Exchange) throws(Problem) -> String? {
-    try exchange.refuseParameters()
-    var fields = try BodyFields(exchange.body)
-    let reason = fields.text("reason", bytesMax: RunsController.reasonBytesMax)
-    try fields.finish()
-    return reason
   }
 }
 

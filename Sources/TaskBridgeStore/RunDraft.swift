@@ -56,9 +56,7 @@ extension Transaction {
   /// Writes the run, its payload, tags, dependencies and first audit row.
   func insert(_ draft: RunDraft, now: Timestamp, actor: String) throws(StoreError) {
     var run = draft.run
-    run.state =
-      run.openDependencies > 0 || draft.followsAnother
-      ? .blocked : run.runAt.map { $0 > now } ?? false ? .scheduled : .ready
+    run.state = run.waitingState(at: now, isFollowing: draft.followsAnother)
     try db.run(
       Self.insertRun, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt,
       run.dedupKey,

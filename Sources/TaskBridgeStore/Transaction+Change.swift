@@ -27,7 +27,7 @@ extension Transaction {
     if case .set(let expiresAt) = change.expiresAt { run.expiresAt = expiresAt }
     try writeDescription(of: run, change)
     if case .set(let runAt) = change.runAt { run.runAt = runAt }
-    let isDue = run.runAt.map { $0 <= now } ?? true
+    let isDue = run.isDue(at: now)
     switch run.state {
     case .ready where !isDue:
       try move(&run, from: was, through: [RunStep(.scheduled, "run_at changed")], now: now, actor: actor)

@@ -59,8 +59,8 @@ extension Transaction {
   func unblock(_ run: Run, reason: String, now: Timestamp, actor: String) throws(StoreError) {
     var run = run
     let was = RunMark(run)
-    let isDue = run.runAt.map { $0 <= now } ?? true
-    try move(&run, from: was, through: [RunStep(isDue ? .ready : .scheduled, reason)], now: now, actor: actor)
+    let target: RunState = run.isDue(at: now) ? .ready : .scheduled
+    try move(&run, from: was, through: [RunStep(target, reason)], now: now, actor: actor)
   }
 
   private func failDependent(_ dependent: Run, because run: Run, now: Timestamp, actor: String) throws(StoreError) {

@@ -140,10 +140,10 @@ extension Transaction {
       "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ?, ages_from = ?, paused_at = NULL WHERE seq = ?",
       run.replays, open, options.maxAttempts, now, run.agesFrom, run.sequence)
     run.openDependencies = open
-    let isDue = run.runAt.map { $0 <= now } ?? true
-    // A follow-up still waits for the run it follows, which holds their dedup key.
-    let isFollower = try isFollowing(run)
-    let target: RunState = (open > 0 || isFollower) && run.state != .completed ? .blocked : isDue ? .ready : .scheduled
+    // A follow-up still waits for the run it follows, which holds their dedup key. A completed run waits for nobody.
+    let waiting = run.waitingState(at: now, isFollowing: try isFollowing(run))
+    let isFree = run.state == .completed || waiting != .blocked
+    let target: RunState = isFree ? (run.isDue(at: now) ? .ready : .scheduled) : .blocked
     try db.run("UPDATE outcomes SET result = NULL, progress = NULL WHERE run_seq = ?", run.sequence)
     try move(&run, from: was, through: [RunStep(target, options.reason ?? "replayed")], now: now, actor: actor)
     if let parentID = run.parentID {

@@ -42,10 +42,7 @@ extension Transaction {
     }
     guard run.state == .paused else { return .success(id) }
     let was = RunMark(run)
-    let isFollower = try isFollowing(run)
-    let isBlocked = isFollower || run.openDependencies > 0
-    let isDue = run.runAt.map { $0 <= now } ?? true
-    let target: RunState = isBlocked ? .blocked : isDue ? .ready : .scheduled
+    let target = run.waitingState(at: now, isFollowing: try isFollowing(run))
     try move(&run, from: was, through: [RunStep(target, reason ?? "resumed")], now: now, actor: actor)
     return .success(id)
   }

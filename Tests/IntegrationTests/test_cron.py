@@ -20,15 +20,12 @@ from croniter.croniter import CroniterBadDateError
 
 from support import cron as rules
 from support.bridge import cli
+from support.times import moment
 
 UTC = datetime.timezone.utc
 SEED = int(os.environ.get("CRON_SEED", "20260329"))
 CASES = int(os.environ.get("CRON_CASES", "10000"))
 COUNT = 3
-
-
-def moment(text):
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def ask(cases):

@@ -3,6 +3,7 @@
 import time
 
 from support.amqp import Worker
+from support.times import seconds
 from support.waiting import until
 
 
@@ -71,11 +72,6 @@ def test_samples_are_written_at_full_intervals_and_read_back(new_bridge, task):
     counts = api.get("/v1/snapshot").json["counts"]
     assert {item["task"]: item["queued"] for item in newest} == status
     assert sum(item["pending"] for item in newest) == counts["scheduled"]
-
-
-def seconds(text):
-    import datetime
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def test_neighbours_by_cursor_and_inclusive_bounds(new_bridge, task):

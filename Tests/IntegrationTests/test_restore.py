@@ -14,6 +14,7 @@ import pytest
 
 from support.amqp import Producer, Worker
 from support.bridge import Bridge
+from support.times import seconds
 from support.waiting import until
 
 QUICK = {"retry": {"strategy": "constant", "initial_seconds": 0.1}}
@@ -37,16 +38,11 @@ def test_scheduled_runs_survive_kill_9_and_come_due(new_bridge, connect, task):
     worker = connect(Worker, bridge.amqp_url)
 
     bridge.kill()
-    until(lambda: time.time() > _seconds(runs[-1]["run_at"]), what="the runs come due while the bridge is down")
+    until(lambda: time.time() > seconds(runs[-1]["run_at"]), what="the runs come due while the bridge is down")
     bridge.start()
 
     done = [worker.work(task)[0].run_id for _ in runs]
     assert sorted(done) == sorted(run["id"] for run in runs)
-
-
-def _seconds(text):
-    import datetime
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def test_kill_9_costs_a_running_worker_nothing(new_bridge, connect, task):
@@ -60,7 +56,7 @@ def test_kill_9_costs_a_running_worker_nothing(new_bridge, connect, task):
 
     bridge.kill()
     worker.tell(held, "completed", claim="c", result="said while it was down")
-    until(lambda: time.time() > _seconds(run["created_at"]) + 5, what="the lease passes while the bridge is down")
+    until(lambda: time.time() > seconds(run["created_at"]) + 5, what="the lease passes while the bridge is down")
     bridge.start()
 
     done = bridge.api.wait_state(run["id"], "completed")
@@ -139,12 +135,12 @@ def test_an_outage_costs_no_attempt_and_ends_no_lease(new_bridge, new_broker, co
     api.wait_state(waiting["id"], "launched")
     worker.close()
     # RabbitMQ 3.10 loses a quorum queue for good when it is killed within 0.1 s of the declaration.
-    until(lambda: time.time() > _seconds(api.run(waiting["id"])["launched_at"]) + 1, what="the queue is a second old")
+    until(lambda: time.time() > seconds(api.run(waiting["id"])["launched_at"]) + 1, what="the queue is a second old")
 
     broker.kill()
     until(lambda: bridge.readyz().status == 503, what="the bridge notices")
     late = api.submit_run(task + ".c", 3)
-    until(lambda: time.time() > _seconds(late["created_at"]) + 5, what="the lease passes during the outage")
+    until(lambda: time.time() > seconds(late["created_at"]) + 5, what="the lease passes during the outage")
     assert api.run(run["id"])["state"] == "running"
     broker.start()
     until(lambda: bridge.readyz().status == 200, 60, "ready again")

@@ -1,11 +1,11 @@
 """Retries, losses, snoozes, resources, time limits and expiry, as workers and submitters meet them."""
 
-import datetime
 import time
 
 import pytest
 
 from support.amqp import Worker
+from support.times import seconds
 from support.waiting import until
 
 LATER = {"delay_seconds": 3600}
@@ -114,7 +114,7 @@ def test_a_waiting_consumer_sees_a_retry(bridge, api, worker, task):
     """P6: a consumer that waits on its empty queue gets the retry when it is due; nothing else is polled."""
     run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 1})
     worker.work(task, "failed", error=BROKEN)
-    due = datetime.datetime.fromisoformat(api.run(run["id"])["run_at"].replace("Z", "+00:00")).timestamp()
+    due = seconds(api.run(run["id"])["run_at"])
     arrived = []
     channel = worker.connection.channel()
     channel.basic_consume(f"taskbridge.run.{task}", lambda *delivery: arrived.append((time.time(), delivery)))

@@ -14,11 +14,8 @@ import pytest
 from support import ROOT
 from support.amqp import Worker
 from support.bridge import BINARY, Bridge, cli, environment
+from support.times import moment
 from support.waiting import until
-
-
-def moment(text):
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 @pytest.fixture
