@@ -19,7 +19,7 @@ struct BrokerService: Service {
       case .none, .close: return
       case .wait(let duration):
         // Queues that vanished with the last session need their pause too.
-        let wait = wasConnected ? max(duration, .seconds(Topology.vanishedPauseSeconds)) : duration
+        let wait = wasConnected ? max(duration, .seconds(QueueRoster.pauseSeconds)) : duration
         do {
           try await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
         } catch is CancellationError {

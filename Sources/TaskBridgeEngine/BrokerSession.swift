@@ -131,7 +131,6 @@ struct BrokerSession: Sendable {
       incarnation = marker.incarnation
     case .fresh:
       incarnation = (0..<16).map { _ in UInt8.random(in: 0...255) }.hexadecimal
-      topology.forgetAll()
     case .foreign(let marker):
       guard bridge.configuration.adoptBroker else {
         throw StartError(
@@ -264,7 +263,7 @@ struct BrokerSession: Sendable {
       case .channelReopened(let error):
         bridge.logger.error("publish channel was closed by the broker", metadata: ["error": "\(error)"])
         try await topology.declareFixed()
-        topology.forgetAll()
+        topology.doubtAll()
         bridge.ready.raise()
       case .closed: return
       }

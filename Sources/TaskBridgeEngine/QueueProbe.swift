@@ -36,13 +36,20 @@ struct QueueProbe: Sendable {
     for (task, degradation) in bridge.state.degraded { try await retry(task, degradation) }
     let facts = try await bridge.writing { transaction throws(StoreError) in try transaction.queueFacts() }
     let degraded = bridge.state.degraded
+    var gone: [TaskKey] = []
     for queue in facts {
       if queue.expected == 0 || degraded[queue.task] != nil {
         empty[queue.name] = nil
+      } else if let info = try await topology.look(queue.name) {
+        empty[queue.name] = try await probe(queue, info, firstEmpty: empty[queue.name])
       } else {
-        empty[queue.name] = try await probe(queue, firstEmpty: empty[queue.name])
+        empty[queue.name] = nil
+        topology.forget(queue.name)
+        gone.append(queue.task)
       }
     }
+    // Deleted: what they held goes out again, free of charge. Each has a pause; together they take no longer.
+    for task in gone { _ = try await bridge.haveRunQueue(task, topology: topology, incarnation: incarnation) }
   }
 
   /// A queue that was refused is tried again; one that does not answer only once it has been deleted.
@@ -54,14 +61,8 @@ struct QueueProbe: Sendable {
   }
 
   /// - Returns: when the queue was first seen empty; nil while it is not.
-  private func probe(_ queue: QueueFacts, firstEmpty: FirstEmpty?) async throws -> FirstEmpty? {
+  private func probe(_ queue: QueueFacts, _ info: AMQPQueueInfo, firstEmpty: FirstEmpty?) async throws -> FirstEmpty? {
     let now = FirstEmpty(wall: bridge.clock.now(), uptime: bridge.clock.uptimeSeconds())
-    guard let info = try await topology.look(queue.name) else {
-      // Deleted: what it held goes out again, free of charge.
-      topology.forget(queue.name)
-      _ = try await bridge.haveRunQueue(queue.task, topology: topology, incarnation: incarnation)
-      return nil
-    }
     guard info.messageCount == 0 else { return nil }
     guard let firstEmpty else {
       try await bridge.writing { transaction throws(StoreError) in try transaction.clearStale(queue.name) }
