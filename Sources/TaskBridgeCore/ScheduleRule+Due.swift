@@ -3,7 +3,7 @@ extension ScheduleRule {
   ///
   /// Missed times (up to `missedThrough`) run as `catch_up` says, later ones all, at most ``DuePlan/dueMax`` of them
   /// in one plan: when ``DuePlan/decidedThrough`` is before `now`, the next plan goes on there. With `overlap: skip` at
-  /// most one of them runs, with `fixed_delay` too. The last of ``maxRuns`` ends the schedule.
+  /// most one of them runs, with `fixed_delay` too. The last of ``maxRuns`` ends the schedule, if its run is made.
   public func due(now: Timestamp, progress: ScheduleProgress) -> DuePlan {
     var plan = DuePlan(decidedThrough: max(now, progress.decidedThrough))
     let left = maxRuns.map { max(0, $0 - progress.runsMade) } ?? Int.max
@@ -19,6 +19,8 @@ extension ScheduleRule {
     addOnTime(through: now, progress, to: &plan)
     if overlap == .skip { passOverBesideOpenRuns(progress, in: &plan) }
     if plan.runs.count >= left {
+      // What is beyond stays undecided: a time whose run is refused leaves its place to the next one.
+      if plan.runs.count > left { plan.decidedThrough = plan.runs[left - 1].at }
       plan.runs.removeLast(plan.runs.count - left)
       plan.hasEnded = true
       return plan

@@ -58,8 +58,13 @@ struct Timekeeper: Sendable {
 
   func grantGrace() async throws {
     let (now, policies) = (bridge.clock.now(), bridge.policyLookup)
-    try await bridge.writing { transaction throws(StoreError) in
-      try transaction.extendLeases(now: now, policies: policies)
+    var rest = try await bridge.writing { transaction throws(StoreError) in try transaction.openLeases() }[...]
+    while !rest.isEmpty {
+      let slice = rest.prefix(Self.slice)
+      rest = rest.dropFirst(Self.slice)
+      try await bridge.writing { transaction throws(StoreError) in
+        try transaction.extendLeases(of: slice, now: now, policies: policies)
+      }
     }
   }
 

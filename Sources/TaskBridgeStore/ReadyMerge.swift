@@ -72,12 +72,15 @@ extension Transaction {
   ///
   /// A task key without grouped runs is one index scan. With groups each has a scan of its own, and the heads are merged.
   /// - Parameter rooms: what is left of the limits of groups in this release, looked up once for each.
-  /// - Returns: fewer than `limit` only when no more may go.
+  /// - Returns: the runs, fewer than `limit` only when no more may go; and the groups that share the room by weights,
+  ///   nil among them for the runs without one, when they do.
   func mostUrgent(
     of queue: ReadyQueue, limit: Int, rooms: inout [String: Int], now: Timestamp
-  ) throws(StoreError) -> [Run] {
+  ) throws(StoreError) -> (runs: [Run], sharing: [String?]?) {
     let (order, aging) = (queue.policy.order, queue.policy.aging)
-    if queue.groups.isEmpty, order == .fifo, aging == nil { return try ready(queue.task, limit: limit, now: now) }
+    if queue.groups.isEmpty, order == .fifo, aging == nil {
+      return (try ready(queue.task, limit: limit, now: now), nil)
+    }
     var places: [(group: String?, room: Int)] = [(nil, .max)]
     for group in queue.groups {
       let room = rooms[group] ?? room(of: group, now: now)
@@ -96,10 +99,7 @@ extension Transaction {
     try merge.fill(from: self, queue.task, now: now)
     let isShared = queue.groups.contains { controls.groups[$0]?.shares ?? false }
     if isShared { share(limit, of: queue, between: groups, in: &merge) }
-    let runs = try merge.take(limit, from: self, queue.task, now: now)
-    for run in runs { if let group = run.group, let room = rooms[group], room < .max { rooms[group] = room - 1 } }
-    if isShared { countTurns(runs, of: queue, between: groups) }
-    return runs
+    return (try merge.take(limit, from: self, queue.task, now: now), isShared ? groups : nil)
   }
 
   /// Where the runs of `queue` come from. With aging each priority is a source of its own: inside one the order stays,

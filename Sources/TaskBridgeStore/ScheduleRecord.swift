@@ -100,6 +100,8 @@ package struct ScheduleSupport: Sendable {
 package struct FiredSchedules: Sendable {
   /// Runs made, and times that were refused.
   package var count = 0
+  /// Times that passed over, as counted.
+  var passedOver = 0
   /// More schedules are due.
   package var isFull = false
   /// What an operator should know, with the schedule's name.

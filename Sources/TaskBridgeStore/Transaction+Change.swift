@@ -26,7 +26,7 @@ extension Transaction {
     run.priority = change.priority ?? run.priority
     if case .set(let expiresAt) = change.expiresAt { run.expiresAt = expiresAt }
     try writeDescription(of: run, change)
-    if case .set(let runAt) = change.runAt { run.runAt = runAt }
+    if case .set(let runAt) = change.runAt { try setTime(of: &run, to: runAt, now: now) }
     let isDue = run.isDue(at: now)
     switch run.state {
     case .ready where !isDue:
@@ -39,6 +39,19 @@ extension Transaction {
     note(.due)
     note(.ready)
     return .success(id)
+  }
+
+  /// Gives `run` a time of its own, which is when its waiting begins to count, if it is later than what counted so far.
+  ///
+  /// The caller writes the run.
+  func setTime(of run: inout Run, to runAt: Timestamp?, now: Timestamp) throws(StoreError) {
+    guard runAt != run.runAt else { return }
+    run.runAt = runAt
+    guard let agesFrom = run.agesFrom else { return }
+    // What was postponed before and comes back has waited for nothing meanwhile.
+    let soFar = min(agesFrom, now)
+    run.agesFrom = max(soFar, runAt ?? soFar)
+    try db.run("UPDATE runs SET ages_from = ? WHERE seq = ?", run.agesFrom, run.sequence)
   }
 
   private func writeDescription(of run: Run, _ change: RunChange) throws(StoreError) {

@@ -131,20 +131,28 @@ extension Transaction {
     return row.map { min($0, end) } ?? end
   }
 
-  /// After an outage of broker or bridge every open lease gets a full grace: nobody could report meanwhile.
-  package func extendLeases(now: Timestamp, policies: PolicyLookup) throws(StoreError) {
-    let open = try db.all(
+  /// The runs whose attempt has an open lease, in no order.
+  package func openLeases() throws(StoreError) -> [Int64] {
+    try db.all(
       """
       SELECT run_seq FROM attempts INDEXED BY attempts_lease WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
       """
     ) { row throws(StoreError) in row.int64(0) }
-    for sequence in open {
-      let run = try self.run(sequence: sequence)
+  }
+
+  /// After an outage of broker or bridge every open lease gets a full grace: nobody could report meanwhile.
+  ///
+  /// - Parameter runs: out of ``openLeases()``; those that have ended since are passed over.
+  package func extendLeases(
+    of runs: some Sequence<Int64>, now: Timestamp, policies: PolicyLookup
+  ) throws(StoreError) {
+    for sequence in runs {
+      guard let run = try findRun(sequence: sequence) else { continue }
       let reportBy = now.adding(seconds: Double(policies.resolved(for: run).leaseSeconds))
       try db.run(
         """
         UPDATE attempts SET report_by = max(report_by, ?1), timeout_at = max(timeout_at, ?1)
-        WHERE run_seq = ?2 AND number = ?3
+        WHERE run_seq = ?2 AND number = ?3 AND \(Schema.isAttempt(.running, .triaging, .stopping))
         """, reportBy, sequence, run.attempt)
     }
     note(.due)

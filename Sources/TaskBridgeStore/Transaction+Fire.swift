@@ -13,7 +13,8 @@ extension Transaction {
 
   /// Decides about every nominal time that has come, schedule after schedule in the order of time.
   ///
-  /// - Parameter runsMax: no further schedule is looked at once so many runs were made.
+  /// - Parameter runsMax: no further schedule is looked at once so many runs were made. Nor is one once
+  ///   ``DuePlan/countMax`` times passed over: each was counted, and others wait to write.
   package func fireSchedules(
     now: Timestamp, runsMax: Int, support: ScheduleSupport
   ) throws(StoreError) -> FiredSchedules {
@@ -25,7 +26,7 @@ extension Transaction {
       """, now, Self.schedulesMax
     ) { row throws(StoreError) in try ScheduleRecord(row: row) }
     for record in due {
-      if fired.count >= runsMax {
+      if fired.count >= runsMax || fired.passedOver >= DuePlan.countMax {
         fired.isFull = true
         return fired
       }
@@ -76,6 +77,7 @@ extension Transaction {
       try fire(occurrence, of: &record, definition, now: now, support: support, fired: &fired)
     }
     for over in plan.passedOver {
+      fired.passedOver += over.count
       let reason: ScheduleView.Time.Reason =
         switch over.reason {
         case .missed: .missed

@@ -11,8 +11,10 @@ extension Transaction {
   /// through, so that no interleaving lets through one too many.
   package func release(_ request: ReleaseRequest) throws(StoreError) -> [Dispatch] {
     // A round over many task keys may take several passes.
-    if turn.closed == 0 { waitsForSlots = false }
-    nextToken = nil
+    if turn.closed == 0 {
+      waitsForSlots = false
+      nextToken = nil
+    }
     hasMoreKeys = false
     if controls.pause(of: .bridge, at: request.now) != nil { return [] }
     let (queues, looked) = openQueues(request)
@@ -39,15 +41,21 @@ extension Transaction {
         }
         var queue = entry
         let share = min(queue.room, max(1, left / (queues.count - index)))
-        let runs = try mostUrgent(of: queue, limit: share, rooms: &rooms, now: now)
-        for run in runs where bytes < request.payloadBytesMax {
+        let choice = try mostUrgent(of: queue, limit: share, rooms: &rooms, now: now)
+        var released: [Run] = []
+        for run in choice.runs where bytes < request.payloadBytesMax {
           let dispatch = try handOver(run, policy: queue.policy, now: now)
           takeTokens(for: run, policy: queue.policy, now: now)
+          released.append(run)
           dispatches.append(dispatch)
           bytes += dispatch.payload.bytes.count
         }
-        queue.room -= runs.count
-        if runs.count == share, queue.room > 0 { hungry.append(queue) }
+        for run in released {
+          if let group = run.group, let room = rooms[group], room < .max { rooms[group] = room - 1 }
+        }
+        if let groups = choice.sharing { countTurns(released, of: queue, between: groups) }
+        queue.room -= released.count
+        if released.count == share, queue.room > 0 { hungry.append(queue) }
       }
       queues = hungry
       isFirstRound = false

@@ -11,9 +11,15 @@ extension Transaction {
   private static let runByID = Statement.hot("SELECT \(Run.columns) FROM runs r WHERE r.id = ?")
   private static let runBySequence = Statement.hot("SELECT \(Run.columns) FROM runs r WHERE r.seq = ?")
 
+  /// Nil when it was deleted.
+  func findRun(sequence: Int64) throws(StoreError) -> Run? {
+    try db.first(Self.runBySequence, sequence) { row throws(StoreError) in try Run(row: row) }
+  }
+
   func run(sequence: Int64) throws(StoreError) -> Run {
-    let run = try db.first(Self.runBySequence, sequence) { row throws(StoreError) in try Run(row: row) }
-    guard let run else { throw StoreError(.damaged, "store: run number \(sequence) is gone although rows name it") }
+    guard let run = try findRun(sequence: sequence) else {
+      throw StoreError(.damaged, "store: run number \(sequence) is gone although rows name it")
+    }
     return run
   }
 

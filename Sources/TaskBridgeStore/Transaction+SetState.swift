@@ -72,7 +72,7 @@ extension Transaction {
     case .move(let state, let runAt): return try move(run, to: state, runAt: runAt, request, facts)
     case .reschedule(let runAt):
       var moved = run
-      moved.runAt = runAt
+      try setTime(of: &moved, to: runAt, now: facts.now)
       try write(moved, was: RunMark(run))
       note(.due)
       return StateAnswer(.accept, .applied, state: run.state)
@@ -102,7 +102,7 @@ extension Transaction {
       try db.run("UPDATE runs SET open_dependencies = 0 WHERE seq = ?", run.sequence)
       run.openDependencies = 0
     }
-    run.runAt = runAt
+    try setTime(of: &run, to: runAt, now: facts.now)
     let step = RunStep(state, reason(request) ?? "asked for")
     try move(&run, from: was, through: [step], now: facts.now, actor: facts.actor)
     return StateAnswer(.accept, .applied, state: run.state)

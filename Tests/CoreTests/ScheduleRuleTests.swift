@@ -115,6 +115,7 @@ import Testing
 
     #expect(plan.runs.map { $0.at.seconds(since: created) } == [10, 20])
     #expect(plan.hasEnded && plan.next == nil)
+    #expect(plan.decidedThrough == at(20), "what is beyond max_runs is undecided until the runs are made")
     let over = rule.due(
       now: at(65), progress: ScheduleProgress(decidedThrough: created, missedThrough: at(64), runsMade: 5))
     #expect(over.runs.isEmpty && over.hasEnded)

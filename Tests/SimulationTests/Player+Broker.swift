@@ -173,7 +173,7 @@ extension Player {
     note("reconnect")
     let (now, policies) = (now, policies)
     let pending = try await write { tx throws(StoreError) in
-      try tx.extendLeases(now: now, policies: policies)
+      try tx.extendLeases(of: tx.openLeases(), now: now, policies: policies)
       return try tx.pendingDispatches(after: nil, limit: 500, policy: policies.policy)
     }
     model.extendLeases()

@@ -110,6 +110,37 @@ import Testing
     }
   }
 
+  @Test("T60: a replay that is given a later time ages from there, and from now when it is brought forward again")
+  func anotherTimeForAReplay() async throws {
+    try await withTemporaryStore { test in
+      try await test.set("media.thumbnail", Self.age)
+      let id = try await test.add { $0.priority = 192 }
+      let dispatch = try #require(try await test.launch().first)
+      try await test.report(.failed, dispatch.id) { $0.error = WorkerError(type: "x", message: "no", retryable: false) }
+      try await test.replay(id, now: Self.at(100))
+      func setTime(_ seconds: Double, at now: Double) async throws {
+        var change = RunChange()
+        change.runAt = .set(Self.at(seconds))
+        let wanted = change
+        _ = try await test.store.write { tx throws(StoreError) in
+          try tx.change(id, wanted, now: Self.at(now), actor: "test")
+        }.get()
+      }
+
+      try await setTime(1_000, at: 200)
+      let postponed = try await [1_359.0, 1_360].map { Self.at($0) }.asyncMap {
+        try await test.effectivePriority(id, now: $0)
+      }
+      try await setTime(600, at: 500)
+      let broughtForward = try await [959.0, 960].map { Self.at($0) }.asyncMap {
+        try await test.effectivePriority(id, now: $0)
+      }
+
+      #expect(postponed == [192, 191])
+      #expect(broughtForward == [192, 191])
+    }
+  }
+
   @Test("T60: a retry keeps its age, also of a run with a time of its own")
   func aRetryKeepsItsAge() async throws {
     try await withTemporaryStore { test in

@@ -192,6 +192,32 @@ import Testing
     }
   }
 
+  @Test("T72: what large payloads keep back has had no turn")
+  func whatIsCutHasHadNoTurn() async throws {
+    try await withTemporaryStore { test in
+      try await test.set("a") { $0.concurrencyLimit = 8 }
+      for group in ["first", "second"] {
+        try await test.set(group: group) { $0.weight = 1 }
+        for _ in 0..<20 { try await test.add("a") { $0.group = group } }
+      }
+      @Sendable func pass(bytes: Int, _ max: Int) async throws -> [Dispatch] {
+        try await test.store.write { tx throws(StoreError) in
+          var request = ReleaseRequest(now: TestStore.start, runsMax: max) { _ in TaskPolicy() }
+          request.payloadBytesMax = bytes
+          return try tx.release(request)
+        }
+      }
+
+      // Both would get four; the bytes let one through, the oldest.
+      let cut = try await pass(bytes: 1, 8)
+      for dispatch in cut { try await test.report(.completed, dispatch.id) }
+      let next = try await pass(bytes: 1_000_000, 1)
+
+      #expect(Self.counts(cut) == ["first": 1])
+      #expect(Self.counts(next) == ["second": 1])
+    }
+  }
+
   @Test("S4: a release looks at few keys, says that there are more, and ends once all were looked at")
   func aReleaseLooksAtFewKeys() async throws {
     try await withTemporaryStore { test in

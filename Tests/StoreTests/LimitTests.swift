@@ -386,6 +386,31 @@ extension LimitTests {
     }
   }
 
+  /// T74: a round over many task keys takes several releases; the bucket seen in the first counts to the end.
+  @Test func aTokenIsKnownAfterALaterPassOfTheRound() async throws {
+    try await withTemporaryStore { test in
+      try await test.set("a") { $0.ratePerSecond = 1 }
+      for key in ["a", "a", "b"] { try await test.add(key) }
+      try await test.release(1) { _ in }
+
+      var passes: [(next: Timestamp?, hasMore: Bool)] = []
+      repeat {
+        passes.append(
+          try await test.store.write { tx throws(StoreError) in
+            var request = ReleaseRequest(now: TestStore.start, runsMax: 10) {
+              $0.rawValue == "a" ? TaskPolicy() : nil
+            }
+            request.looksMax = 1
+            let released = try tx.release(request)
+            return (tx.nextToken, tx.hasMoreKeys || !released.isEmpty)
+          })
+      } while passes.last?.hasMore == true && passes.count < 10
+
+      #expect(passes.count > 1)
+      #expect(passes.last?.next == TestStore.start.adding(seconds: 1))
+    }
+  }
+
   /// T74: a rate that the configuration sets goes on when something else is set while the bridge runs.
   @Test func anotherSettingRefillsNoBucketOfTheConfiguration() async throws {
     try await withTemporaryStore { test in

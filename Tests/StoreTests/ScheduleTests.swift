@@ -314,6 +314,46 @@ import Testing
     }
   }
 
+  @Test("T81: a missed time whose run is refused leaves its place in max_runs to the next one")
+  func aRefusalDropsNoOtherTime() async throws {
+    try await withTemporaryStore { test in
+      try await test.schedule(#""every_seconds":10,"catch_up":"all","max_runs":1"#, task: "refused")
+      try await test.comeBack(at: 35)
+      for _ in 0..<3 { try await test.fire(at: 36) }
+      #expect(try await test.passedOver().map(\.first) == [10, 20, 30])
+
+      try await test.change(#"{"task":"t"}"#, at: 37)
+      try await test.fire(at: 45)
+
+      #expect(try await test.nominal() == [40])
+      #expect(try await test.scheduleView().hasEnded)
+    }
+  }
+
+  @Test("a round does not count the missed times of all schedules at once")
+  func aRoundIsBounded() async throws {
+    try await withTemporaryStore { test in
+      for name in ["one", "two"] {
+        let definition = try ScheduleDefinition(
+          body: Array(#"{"name":"\#(name)","task":"t","every_seconds":0.001}"#.utf8), createdAt: TestStore.start,
+          zone: TestStore.utc)
+        _ = try await test.store.write { tx throws(StoreError) in try tx.add(definition, now: TestStore.start) }.get()
+      }
+      @Sendable func round() async throws -> Bool {
+        try await test.store.write { tx throws(StoreError) in
+          try tx.missSchedules(through: TestStore.at(60))
+          return try tx.fireSchedules(now: TestStore.at(60), runsMax: 200, support: TestStore.schedules).isFull
+        }
+      }
+
+      var rounds = [try await round()]
+      rounds.append(try await round())
+
+      #expect(rounds == [true, false])
+      #expect(try await test.runs().isEmpty)
+    }
+  }
+
   @Test("what is kept of decided times is bounded")
   func decidedTimesAreBounded() async throws {
     try await withTemporaryStore { test in
