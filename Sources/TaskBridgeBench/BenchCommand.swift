@@ -26,6 +26,8 @@ struct BenchCommand: AsyncParsableCommand {
     RowCommand<DueRow>.self,
     RowCommand<PriorityRow>.self,
     RowCommand<KeysRow>.self,
+    RowCommand<ReplayRow>.self,
+    RowCommand<LookupsRow>.self,
     RowCommand<RestoreRow>.self,
     RowCommand<GrowRow>.self,
     RowCommand<MemoryRow>.self,

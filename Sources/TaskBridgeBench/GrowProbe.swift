@@ -78,30 +78,8 @@ struct GrowProbe {
 
   /// - Parameter rounds: each a request to the small and one to the large bridge.
   private func figure(_ kind: String, _ rounds: [[[UInt8]]], wanted: Int) async throws -> Figure {
-    let ports = [small.httpPort, large.httpPort]
-    let times: [[Double]] = try await withCheckedThrowingContinuation { continuation in
-      Thread.detachNewThread {
-        continuation.resume(with: Result { try Self.times(rounds, ports: ports, wanted: wanted) })
-      }
-    }
-    let medians = [0, 1].map { side in
-      times.dropFirst(Self.warmUp).map { $0[side] }.sorted()[(times.count - Self.warmUp) / 2]
-    }
+    let medians = try await RequestTimes.medians(
+      rounds, ports: [small.httpPort, large.httpPort], wanted: wanted, warmUp: Self.warmUp)
     return Figure(kind: kind, small: medians[0], large: medians[1])
-  }
-
-  /// Milliseconds of each request.
-  private static func times(_ rounds: [[[UInt8]]], ports: [Int], wanted: Int) throws -> [[Double]] {
-    let connections = try ports.map { try HTTPLoadConnection(port: $0) }
-    return try rounds.map { round in
-      try zip(connections, round).map { connection, request in
-        let begun = ContinuousClock.now
-        let (status, body) = try connection.call(request)
-        guard status == wanted else {
-          throw BenchError("answered \(status), not \(wanted): \(String(decoding: body.prefix(400), as: UTF8.self))")
-        }
-        return (ContinuousClock.now - begun).seconds * 1_000
-      }
-    }
   }
 }

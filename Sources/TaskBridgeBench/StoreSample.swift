@@ -14,6 +14,15 @@ struct StoreSample: Sendable {
     case claimed
     /// Completed after one attempt, with a claim and a result.
     case finished
+    /// Failed for good at its first attempt: an unresolved dead letter.
+    case dead
+
+    fileprivate var isLaunched: Bool {
+      switch self {
+      case .scheduled, .ready: false
+      case .claimed, .finished, .dead: true
+      }
+    }
   }
 
   /// Task key of every sample.
@@ -47,13 +56,14 @@ struct StoreSample: Sendable {
         try transaction.submit(prepared, now: now, actor: "amqp")
       }.get()
       var dispatch: Dispatch?
-      if kind == .claimed || kind == .finished { dispatch = try await launch(prepared.id, now: now, in: store) }
+      if kind.isLaunched { dispatch = try await launch(prepared.id, now: now, in: store) }
       let sequence = try await store.read { transaction throws(StoreError) in
         try transaction.sequence(of: prepared.id)
       }
       guard let sequence else { throw BenchError("run \(prepared.id) was not stored") }
       let sample = StoreSample(id: prepared.id, sequence: sequence, dispatch: dispatch)
-      if kind == .claimed || kind == .finished { try await sample.report(.running, now: now, in: store) }
+      if kind.isLaunched { try await sample.report(.running, now: now, in: store) }
+      if kind == .dead { try await sample.report(.failed, now: now, in: store) }
       if kind == .finished { try await sample.report(.completed, now: now, in: store) }
       return sample
     }
@@ -80,6 +90,7 @@ struct StoreSample: Sendable {
     var report = WorkerReport(token: "", state: state)
     if state == .running { report.worker = "bench" }
     if state == .completed { report.result = Array(#""done""#.utf8) }
+    if state == .failed { report.error = WorkerError(type: "BenchError", message: "no", retryable: false) }
     let verified = VerifiedReport(report, dispatch: dispatch.id, via: .amqp, receivedAt: now, jitter: 0)
     let policies = PolicyLookup { _ in TaskPolicy() }
     let answer = try await store.write { transaction throws(StoreError) in
