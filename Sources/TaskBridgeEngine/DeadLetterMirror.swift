@@ -6,6 +6,11 @@ import TaskBridgeStore
 /// Keeps `taskbridge.dead.<task key>` in line with the table: takes out messages of resolved dead letters and puts
 /// missing ones back. Looks only after something was resolved, and once at connect.
 struct DeadLetterMirror: Sendable {
+  /// A pass reads each message of the queues; after it comes a rest of so many times its length.
+  static let restFactor = 4.0
+  /// After the store could not be read.
+  static let retrySeconds = 5.0
+
   let bridge: BridgeContext
   let topology: Topology
   /// Opens a connection of its own for each pass: closing it puts back what was only looked at.
@@ -16,23 +21,28 @@ struct DeadLetterMirror: Sendable {
     defer { bridge.mirrorDesk.close() }
     while !Task.isCancelled {
       let waiting = bridge.mirrorDesk.take()
+      let begun = bridge.clock.uptimeSeconds()
+      var next = 3_600.0
       do {
         let reports = try await syncAll()
         for continuation in waiting { continuation.resume(returning: .success(reports)) }
       } catch {
         for continuation in waiting { continuation.resume(returning: .failure(MirrorDesk.unserved)) }
-        throw error
+        guard let error = error as? StoreError, error.isRetriable else { throw error }
+        bridge.logger.warning("the dead letters cannot be read now", metadata: ["error": "\(error)"])
+        next = Self.retrySeconds
       }
-      await bridge.mirror.wait(atMost: 3_600)
-      // Several replays in a row are one pass.
-      try await Task.sleep(for: .milliseconds(200))
+      let pass = bridge.clock.uptimeSeconds() - begun
+      await bridge.mirror.wait(atMost: next)
+      // Several replays in a row are one pass, and a long one leaves the broker to others for longer.
+      await bridge.mirrorDesk.rest(atMost: max(0.2, Self.restFactor * pass))
     }
   }
 
   private func syncAll() async throws -> [MirrorReport] {
     var reports: [MirrorReport] = []
-    for task in try await bridge.writing({ transaction throws(StoreError) in try transaction.mirroredTasks() }) {
-      let leftovers = try await bridge.writing { transaction throws(StoreError) in
+    for task in try await bridge.store.read({ transaction throws(StoreError) in try transaction.mirroredTasks() }) {
+      let leftovers = try await bridge.store.read { transaction throws(StoreError) in
         try transaction.mirrorLeftovers(of: task)
       }
       guard let (report, isWhole) = try await sync(task) else { continue }
@@ -54,7 +64,7 @@ struct DeadLetterMirror: Sendable {
   func sync(_ task: TaskKey) async throws -> (report: MirrorReport, isWhole: Bool)? {
     let queue = topology.names.dead(task)
     guard try await bridge.haveDeadQueue(task, topology: topology) else { return nil }
-    let before = try await bridge.writing { transaction throws(StoreError) in
+    let before = try await bridge.store.read { transaction throws(StoreError) in
       try transaction.unresolvedDeadLetters(of: task, onlyPublished: true)
     }
     guard let info = try await topology.look(queue) else {
@@ -72,7 +82,7 @@ struct DeadLetterMirror: Sendable {
       return nil
     }
     let found = await messages(of: queue, atMost: info.messageCount, on: connection)
-    let wanted = try await bridge.writing { transaction throws(StoreError) in
+    let wanted = try await bridge.store.read { transaction throws(StoreError) in
       try transaction.unresolvedDeadLetters(of: task, onlyPublished: false)
     }
     // By the id of the message: one of an earlier death of the same run is no mirror of this one.

@@ -34,6 +34,7 @@ final class MirrorDesk: Sendable {
   }
 
   private let state = Mutex(State())
+  private let asked = Signal()
 
   static let unserved = Problem(
     503, "broker_unreachable", "the bridge has no connection to its broker now: nothing was compared; try again",
@@ -47,9 +48,14 @@ final class MirrorDesk: Sendable {
         if state.isServed { state.waiting.append(continuation) }
         return state.isServed
       }
-      if isIn { wake() } else { continuation.resume(returning: .failure(Self.unserved)) }
+      guard isIn else { return continuation.resume(returning: .failure(Self.unserved)) }
+      asked.raise()
+      wake()
     }
   }
+
+  /// Nothing until somebody asks, or `seconds` have passed.
+  func rest(atMost seconds: Double) async { await asked.wait(atMost: seconds) }
 
   func open() { state.withLock { $0.isServed = true } }
 

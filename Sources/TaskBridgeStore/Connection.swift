@@ -36,7 +36,7 @@ struct Statement: Sendable, ExpressibleByStringInterpolation {
 /// GRDB's boxing of arguments and rows costs a third of their CPU time (measured, `facts.md` §8).
 /// Not thread-safe: it never leaves the access of the connection it was made for.
 final class Connection {
-  private let handle: OpaquePointer
+  let handle: OpaquePointer
   /// Prepared once a text; the texts are literals, so there are few.
   private var cache: [String: OpaquePointer] = [:]
   private var hot: [OpaquePointer?] = []

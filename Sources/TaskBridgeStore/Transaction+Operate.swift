@@ -129,7 +129,7 @@ extension Transaction {
     try db.run(
       """
       UPDATE dependencies SET satisfied = 1 WHERE dependent = ? AND satisfied = 0
-        AND prerequisite IN (SELECT seq FROM runs WHERE finished_at IS NOT NULL)
+        AND EXISTS (SELECT 1 FROM runs p WHERE p.seq = prerequisite AND p.finished_at IS NOT NULL)
       """, run.sequence)
     let open = try db.integer(
       """

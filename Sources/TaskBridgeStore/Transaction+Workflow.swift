@@ -113,7 +113,7 @@ extension Transaction {
     let moved = try db.run(
       """
       UPDATE OR IGNORE dependencies SET prerequisite = ? WHERE prerequisite = ? AND satisfied = 0
-        AND dependent IN (SELECT seq FROM runs WHERE finished_at IS NULL)
+        AND EXISTS (SELECT 1 FROM runs r WHERE r.seq = dependent AND r.finished_at IS NULL)
       """, heir.sequence, old.sequence)
     // Who waits for the heir already waits no longer for the old one.
     let twice = try db.all(

@@ -122,7 +122,7 @@ import Testing
       #expect(early == (0, 0) && late == (1, 1))
       guard case .failure(let problem) = refused else { throw Unexpected() }
       #expect((problem.status, problem.code) == (409, "mirror_pending"))
-      let tasks = try await test.store.write { tx throws(StoreError) in try tx.mirroredTasks() }
+      let tasks = try await test.store.read { tx throws(StoreError) in try tx.mirroredTasks() }
       #expect(tasks == [dispatch.run.task], "its mirror is looked at once more")
     }
   }
