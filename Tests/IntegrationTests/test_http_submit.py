@@ -178,7 +178,7 @@ def test_an_idempotency_key_gives_its_first_run(api, task):
     assert again.json["outcome"] == "duplicate"
     assert (other.status, other.code) == (422, "idempotency_mismatch")
     assert other.json["run_id"] == first.json["run"]["id"]
-    assert (both.status, both.json["errors"][0]["pointer"]) == (422, "/headers/idempotency-key"), both
+    assert (both.status, both.json["errors"][0]["pointer"]) == (422, "/headers/Idempotency-Key"), both
     assert len(api.items("/v1/runs", task=task)) == 1
 
 
