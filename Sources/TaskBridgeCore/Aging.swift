@@ -19,6 +19,21 @@ public struct Aging: Sendable, Equatable {
     let steps = max(0, age - Int64(graceSeconds) * 1_000) / (Int64(intervalSeconds) * 1_000)
     return min(priority, max(priority - Int(min(steps, 256)), ceiling))
   }
+
+  /// The latest time since which a run of `priority` can have waited and be, at `now`, as urgent as one that has waited
+  /// since `since`.
+  public func lastEqual(_ since: Timestamp, priority: Int, paused: PausedTime, at now: Timestamp) -> Timestamp {
+    let wanted = effective(priority, age: paused.waited(since: since, until: now))
+    if wanted == effective(priority, age: 0) { return .latest }
+    var (low, high) = (since.milliseconds, now.milliseconds)
+    // Waiting less long never makes more urgent: `low` is as urgent, `high` is not.
+    while high - low > 1 {
+      let middle = low + (high - low) / 2
+      let age = paused.waited(since: Timestamp(milliseconds: middle), until: now)
+      if effective(priority, age: age) == wanted { low = middle } else { high = middle }
+    }
+    return Timestamp(milliseconds: low)
+  }
 }
 
 extension Aging: JSONWritable {
@@ -65,9 +80,7 @@ extension Run {
   ///
   /// - Parameter paused: when its task key, domain or group or the bridge was paused.
   public func age(at now: Timestamp, paused: PausedTime) -> Int64 {
-    let since = waitsSince
-    guard since < now else { return 0 }
-    return now.milliseconds - since.milliseconds - paused.milliseconds(from: since, to: now)
+    paused.waited(since: waitsSince, until: now)
   }
 
   /// The priority that counts for the order of release. A dispatched run keeps the one it left with, a paused one what it

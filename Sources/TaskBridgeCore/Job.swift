@@ -46,6 +46,19 @@ public struct Job: Sendable, Equatable {
   public var canaryUntil: Timestamp?
   /// A problem's code and words, JSON; nil while all is well.
   public var error: String?
+  /// Why this version cannot read what was asked for; then ``request`` means no run at all.
+  public var unreadable: Unreadable?
+
+  /// A stored request and what is wrong with it.
+  public struct Unreadable: Sendable, Equatable {
+    public var text: String
+    public var problem: Problem
+
+    public init(text: String, problem: Problem) {
+      self.text = text
+      self.problem = problem
+    }
+  }
 
   public init(
     sequence: Int64, id: RunID, request: BulkRequest, asOf: Timestamp, actor: String, createdAt: Timestamp,
@@ -93,7 +106,7 @@ public struct JobView: Sendable, Equatable, JSONWritable {
       json.member("id", job.id)
       json.member("kind", job.request.verb.rawValue)
       json.member("state", job.state.rawValue)
-      json.member("request", job.request)
+      if let text = job.unreadable?.text { json.member("request", text) } else { json.member("request", job.request) }
       json.member("as_of", job.asOf)
       json.member("actor", job.actor)
       json.member("created_at", job.createdAt)

@@ -34,6 +34,11 @@ public struct PausedTime: Sendable, Equatable {
     }
   }
 
+  /// Milliseconds of waiting since `since`, pauses left out; 0 before it.
+  public func waited(since: Timestamp, until now: Timestamp) -> Int64 {
+    since < now ? now.milliseconds - since.milliseconds - milliseconds(from: since, to: now) : 0
+  }
+
   /// The time by which `milliseconds` have passed since `start` outside the pauses.
   public func advance(_ start: Timestamp, by milliseconds: Int64) -> Timestamp {
     var (at, left) = (start.milliseconds, milliseconds)

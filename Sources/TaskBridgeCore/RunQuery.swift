@@ -9,7 +9,8 @@ public enum RunSort: String, Sendable, CaseIterable {
   case finishedAtDescending = "-finished_at"
   /// By effective priority (0 first), then older first.
   case priority
-  /// The order of release: priority, then retries before new runs, then older first.
+  /// The order of release: effective priority, then retries before new runs, then older first; where waiting makes more
+  /// urgent, older is who has waited longer. Newest first where the task key says so.
   case release
 }
 

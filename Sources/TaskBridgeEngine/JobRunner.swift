@@ -29,18 +29,15 @@ struct JobRunner: Sendable {
   /// One slice of each job.
   /// - Returns: seconds until there is more to do.
   func runOnce(_ desks: inout [RunID: Desk]) async throws -> Double {
-    let jobs: [Job]
-    do throws(StoreError) {
-      jobs = try await bridge.store.read { transaction throws(StoreError) in try transaction.openJobs() }
-    } catch {
-      // One job that this version cannot read must not end the bridge.
-      guard error.kind == .other else { throw error }
-      bridge.logger.error("the open jobs cannot be read", metadata: ["error": "\(error)"])
-      return Self.idleSeconds
-    }
+    let jobs = try await bridge.store.read { transaction throws(StoreError) in try transaction.openJobs() }
     var rest: [RunID: Desk] = [:]
     var seconds = Self.idleSeconds
     for job in jobs {
+      if let problem = job.unreadable?.problem {
+        bridge.logger.error("a job cannot be read", metadata: ["job": "\(job.id)", "error": "\(problem.detail)"])
+        try await end(job, .failed, problem)
+        continue
+      }
       var desk = desks[job.id] ?? Desk(pace: Pace(since: bridge.clock.uptimeSeconds()))
       do {
         seconds = min(seconds, try await advance(job, &desk))

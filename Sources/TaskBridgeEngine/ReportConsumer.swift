@@ -66,10 +66,10 @@ struct ReportConsumer: Sendable {
       return
     } catch let error as StoreError where error.kind == .other {
       let message = quarantined(deliveries[0], code: .malformed, detail: error.message)
+      bridge.logger.error("the store refuses a report", metadata: ["error": "\(error.message)"])
       try await bridge.write(confirmed)
       try await bridge.writing { transaction throws(StoreError) in try transaction.quarantine(message, now: now) }
-      connection.settle(acknowledged: deliveries.map(\.deliveryTag))
-      return
+      answers = [ReportAnswer(.malformed, action: .continue, detail: error.message)]
     }
     // Ack after COMMIT. If we crash between the two the broker delivers again and the ledger shows duplicates; the
     // other order would lose the report.

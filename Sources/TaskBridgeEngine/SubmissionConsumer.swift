@@ -51,10 +51,11 @@ struct SubmissionConsumer: Sendable {
       for delivery in deliveries { try await take([delivery]) }
       return
     } catch let error as StoreError where error.kind == .other {
-      let message = quarantined(deliveries[0], Problem(500, "store_refused", error.message))
+      let problem = Problem(500, "store_refused", error.message)
+      let message = quarantined(deliveries[0], problem)
+      bridge.logger.error("the store refuses a submission", metadata: ["error": "\(error.message)"])
       try await bridge.writing { transaction throws(StoreError) in try transaction.quarantine(message, now: now) }
-      connection.settle(acknowledged: deliveries.map(\.deliveryTag))
-      return
+      answers = [problem.json]
     }
     connection.settle(acknowledged: deliveries.map(\.deliveryTag))
     for (request, answer) in zip(requests, answers) {

@@ -42,6 +42,15 @@ extension TaskBridge {
     }
   }
 
+  /// How many runs there were in each interval of time, by state.
+  /// - Throws: 503 `query_too_expensive` when the filter finds its runs only by reading most of the store.
+  public func history(_ query: RunHistoryQuery) async throws(Problem) -> RunHistory {
+    let (hold, now) = (holdLookup(query.filter.heldBy), now())
+    return try await reading { transaction throws(StoreError) in
+      try transaction.history(query, held: try hold(transaction), now: now)
+    }
+  }
+
   /// Fills in what only the running bridge knows of a run: its holds and the settings in force.
   ///
   /// - Parameter occupancy: of the read that found a ready run.

@@ -196,7 +196,15 @@ public final class TaskBridge: Sendable {
     _ body: @escaping @Sendable (Transaction) throws(StoreError) -> Result<T, Problem>
   ) async throws(Problem) -> T {
     let result: Result<T, Problem>
-    do throws(StoreError) { result = try await store.write(body) } catch { throw Problem(error) }
+    do throws(StoreError) {
+      result = try await store.write(body)
+    } catch {
+      // The caller learns only that it did not work.
+      if !error.isRetriable, error.kind != .closed {
+        context.logger.error("the store cannot do what was asked; nothing was written", metadata: ["error": "\(error)"])
+      }
+      throw Problem(error)
+    }
     return try result.get()
   }
 

@@ -42,7 +42,7 @@ final class Topology: Sendable {
     // All of them first, so that their pauses run at the same time.
     for (queue, _) in fixed where try await look(queue) == nil { forget(queue) }
     for (queue, key) in fixed {
-      _ = try await ensure(queue, arguments: ["x-queue-type": .string(configuration.queueType.rawValue)])
+      _ = try await ensure(queue, arguments: configuration.fixedQueueArguments)
       try await connection.bindQueue(queue, exchange: queue, routingKey: key)
       roster.withLock { $0.found(queue) }
     }
@@ -97,26 +97,20 @@ final class Topology: Sendable {
   /// - Returns: whether it had to be made, so that whatever was in an older one is gone.
   func ensureRunQueue(_ task: TaskKey) async throws -> Bool {
     let queue = names.run(task)
-    let type = configuration.tasks[task]?.queueType ?? configuration.queueType
-    let isNew = try await ensure(
-      queue,
-      arguments: [
-        "x-queue-type": .string(type.rawValue), "x-dead-letter-exchange": .string(names.returned),
-      ])
+    let isNew = try await ensure(queue, arguments: configuration.runQueueArguments(task))
     try await connection.bindQueue(queue, exchange: names.runs, routingKey: task.rawValue)
     roster.withLock { $0.found(queue) }
-    if isNew { logger.info("run queue declared", metadata: ["queue": "\(queue)", "type": "\(type.rawValue)"]) }
+    if isNew { logger.info("run queue declared", metadata: ["queue": "\(queue)"]) }
     return isNew
   }
 
-  /// Declares and binds the mirror queue of `task`'s dead letters. Classic: its messages are looked at and put back any
-  /// number of times, which a quorum queue's delivery limit would end; the table is the truth.
+  /// Declares and binds the mirror queue of `task`'s dead letters.
   func ensureDeadQueue(_ task: TaskKey) async throws(AMQPError) {
     let queue = names.dead(task)
     if roster.withLock({ $0.isKnown(queue) }) { return }
     if try await look(queue) == nil {
       _ = try await connection.declareQueue(
-        queue, durable: true, passive: false, arguments: ["x-queue-type": "classic"])
+        queue, durable: true, passive: false, arguments: TaskBridgeConfiguration.deadQueueArguments)
     }
     try await connection.bindQueue(queue, exchange: names.dead, routingKey: task.rawValue)
     roster.withLock { $0.found(queue) }

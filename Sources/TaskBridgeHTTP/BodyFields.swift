@@ -25,6 +25,13 @@ struct BodyFields {
     faults.append(Fault(pointer: "/\(name)", detail: detail, code: code))
   }
 
+  /// Refuses the body without one of `names`.
+  mutating func require(_ names: String...) {
+    for name in names where !rest.contains(where: { $0.key == name && !$0.value.isNull }) {
+      refuse(name, "\(name) is missing")
+    }
+  }
+
   /// The member's value; nil when it is absent or null.
   mutating func value(_ name: String) -> JSONValue? {
     known.append(name)

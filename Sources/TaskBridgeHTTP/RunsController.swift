@@ -19,6 +19,7 @@ enum RunsController {
       Answer(try await exchange.bridge.runs(RunQuery(parameters: exchange.parameters())))
     }
     router.on(.post, "/v1/runs/count", body: .optionalJSON) { exchange throws(Problem) in try await count(exchange) }
+    router.on(.post, "/v1/runs/history", body: .json) { exchange throws(Problem) in try await history(exchange) }
     router.on(.get, "/v1/runs/{id}") { exchange throws(Problem) in try await show(exchange) }
     router.on(.post, "/v1/runs/{id}/cancel", body: .optionalJSON) { exchange throws(Problem) in
       try await cancel(exchange)
@@ -69,6 +70,20 @@ enum RunsController {
       throw Problem(422, "invalid_field", "the body is \(value.kind), an object of filters is wanted")
     }
     return Answer(try await exchange.bridge.count(RunFilter(json: object)))
+  }
+
+  private static func history(_ exchange: Exchange) async throws(Problem) -> Answer {
+    try exchange.refuseParameters()
+    var fields = try BodyFields(exchange.body)
+    fields.require("start", "end", "interval_seconds")
+    let (start, end) = (fields.time("start"), fields.time("end"))
+    let intervalSeconds = fields.number("interval_seconds")
+    let filter = fields.object("filter") ?? JSONObject()
+    try fields.finish()
+    let query = try RunHistoryQuery(
+      start: start ?? .earliest, end: end ?? .latest, intervalSeconds: intervalSeconds ?? 0,
+      filter: RunFilter(json: filter, pointer: "/filter"))
+    return Answer(try await exchange.bridge.history(query))
   }
 
   private static func show(_ exchange: Exchange) async throws(Problem) -> Answer {

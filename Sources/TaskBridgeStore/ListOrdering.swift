@@ -40,8 +40,15 @@ package struct ListOrdering: Sendable {
     return ("CASE r.task \(cases.joined(separator: " ")) ELSE r.priority END", values)
   }
 
+  /// Since when runs `r` wait, where that decides among equally urgent ones: newest first the other way round.
+  var waitsSince: (sql: String, values: [any Bindable])? {
+    if aging.isEmpty { return nil }
+    let cases = aging.map { "WHEN ? THEN \(newestFirst.contains($0.task) ? "-" : "")\(Self.since)" }
+    return ("CASE r.task \(cases.joined(separator: " ")) ELSE 0 END", aging.map { $0.task as any Bindable })
+  }
+
   /// As `Run.waitsSince` and `Run.effectivePriority` have it.
-  private static let since = "coalesce(r.ages_from, max(r.created_at, coalesce(r.run_at, r.created_at)))"
+  private static let since = Schema.waitsSince(column: "r.")
   private static let at = "coalesce(r.queued_at, r.finished_at, r.paused_at, ?)"
 
   private func pausedTime(_ entry: AgingTask, _ values: inout [any Bindable]) -> String {
@@ -68,9 +75,15 @@ package struct ListOrdering: Sendable {
     return run.effectivePriority(entry.aging, paused: paused, at: now)
   }
 
+  /// What ``waitsSince`` is for one run.
+  func waitsSince(_ run: Run) -> Int64 {
+    guard aging.contains(where: { $0.task == run.task }) else { return 0 }
+    return newestFirst.contains(run.task) ? -run.waitsSince.milliseconds : run.waitsSince.milliseconds
+  }
+
   /// The time of the first page, of a cursor ``RunSort/position(of:ordering:)`` made.
   package static func time(of cursor: PageCursor?, sort: RunSort) -> Timestamp? {
-    let count = sort == .release ? 4 : 3
+    let count = sort == .release ? 5 : 3
     guard sort == .release || sort == .priority, let parts = cursor?.parts, parts.count == count,
       case .integer(let time) = parts[count - 1]
     else { return nil }

@@ -11,7 +11,7 @@ struct ReadyMerge {
     var paused: [PausedTime]
   }
 
-  private typealias Rank = (priority: Int, releaseClass: Int, place: Int64)
+  private typealias Rank = (priority: Int, releaseClass: Int, since: Int64, place: Int64)
 
   private let order: ReleaseOrder
   private let waiting: Waiting?
@@ -19,8 +19,6 @@ struct ReadyMerge {
   /// How many runs each place (the runs without a group, then each group) may release.
   var rooms: [Int]
   private var ranks: [Rank?] = []
-  /// Runs may stand in two sources, by which they are found from either end.
-  private var taken: Set<Int64> = []
 
   init(order: ReleaseOrder, waiting: Waiting?, sources: [ReadySource], rooms: [Int]) {
     self.order = order
@@ -46,10 +44,8 @@ struct ReadyMerge {
         if next.map({ rank < $0.rank }) ?? true { next = (index, rank) }
       }
       guard let index = next?.index, let run = sources[index].popFirst() else { break }
-      if waiting == nil || taken.insert(run.sequence).inserted {
-        released.append(run)
-        rooms[sources[index].place] -= 1
-      }
+      released.append(run)
+      rooms[sources[index].place] -= 1
       try sources[index].fill(from: transaction, task, now: now)
       ranks[index] = headRank(sources[index])
     }
@@ -58,12 +54,15 @@ struct ReadyMerge {
 
   private func headRank(_ source: ReadySource) -> Rank? {
     guard let run = source.runs.first else { return nil }
-    var priority = run.priority
+    var (priority, since) = (run.priority, Int64(0))
     if let waiting {
       let age = run.age(at: waiting.now, paused: waiting.paused[source.place])
       priority = waiting.aging.effective(priority, age: age)
+      since = run.waitsSince.milliseconds
     }
-    return (priority, run.isRetry ? 0 : 1, order == .fifo ? run.sequence : -run.sequence)
+    let releaseClass = run.isRetry ? 0 : 1
+    return order == .fifo
+      ? (priority, releaseClass, since, run.sequence) : (priority, releaseClass, -since, -run.sequence)
   }
 }
 
@@ -94,7 +93,7 @@ extension Transaction {
         paused: groups.map { controls.pausedTime(task: queue.task, group: $0, until: now) })
     }
     var merge = ReadyMerge(
-      order: order, waiting: waiting, sources: try sources(of: queue, places, limit: limit),
+      order: order, waiting: waiting, sources: try sources(of: queue, places, waiting, limit: limit),
       rooms: places.map(\.room))
     try merge.fill(from: self, queue.task, now: now)
     let isShared = queue.groups.contains { controls.groups[$0]?.shares ?? false }
@@ -102,30 +101,31 @@ extension Transaction {
     return (try merge.take(limit, from: self, queue.task, now: now), isShared ? groups : nil)
   }
 
-  /// Where the runs of `queue` come from. With aging each priority is a source of its own: inside one the order stays,
-  /// so that the first of each are all that has to be compared. Newest first, the oldest may be the most urgent all the
-  /// same: the priority is then read from both ends.
+  /// Where the runs of `queue` come from. With aging each priority is a source of its own, read by who waits longest, so
+  /// that the first of each are all that has to be compared.
   private func sources(
-    of queue: ReadyQueue, _ places: [(group: String?, room: Int)], limit: Int
+    of queue: ReadyQueue, _ places: [(group: String?, room: Int)], _ waiting: ReadyMerge.Waiting?, limit: Int
   ) throws(StoreError) -> [ReadySource] {
     let order = queue.policy.order
     var sources: [ReadySource] = []
     for (place, (group, room)) in places.enumerated() {
       let chunk = min(limit, room, max(1, 2 * limit / places.count))
-      guard order == .lifo || queue.policy.aging != nil else {
+      guard order == .lifo || waiting != nil else {
         sources.append(ReadySource(place: place, group: group, order: order, walks: false, chunk: chunk))
         continue
       }
       var level = try readyLevel(after: .none, of: queue.task, group: group)
       while let next = level {
-        let walks = queue.policy.aging == nil
-        sources.append(
-          ReadySource(place: place, group: group, level: next, order: order, walks: walks, chunk: walks ? chunk : 2))
-        if walks { break }
-        if order == .lifo {
+        guard let waiting else {
           sources.append(
-            ReadySource(place: place, group: group, level: next, order: .fifo, walks: false, chunk: 1))
+            ReadySource(place: place, group: group, level: next, order: order, walks: true, chunk: chunk))
+          break
         }
+        sources.append(
+          ReadySource(
+            place: place, group: group, level: next, order: order, walks: false,
+            waiting: ReadySource.Waiting(aging: waiting.aging, paused: waiting.paused[place], now: waiting.now),
+            chunk: 2))
         level = try readyLevel(after: next, of: queue.task, group: group)
       }
     }

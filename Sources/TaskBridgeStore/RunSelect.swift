@@ -242,13 +242,16 @@ struct RunSelect {
         newestFirst.isEmpty
         ? sequence
         : "CASE WHEN r.task IN \(ComposedQuery.places(newestFirst.count)) THEN -\(sequence) ELSE \(sequence) END"
-      orderValues = priority.values + newestFirst
-      if parts.count == 4 {
+      let since = ordering.waitsSince
+      let terms = [priority.sql, "r.release_class"] + (since.map { [$0.sql] } ?? []) + [age]
+      orderValues = priority.values + (since?.values ?? []) + newestFirst
+      if parts.count == 5 {
+        let place = since == nil ? [parts[0], parts[1], parts[3]] : Array(parts.prefix(4))
         query.require(
-          "(\(priority.sql), r.release_class, \(age)) > (?, ?, ?)",
-          all: orderValues + parts.prefix(3).compactMap(\.bindable))
+          "(\(terms.joined(separator: ", "))) > \(ComposedQuery.places(terms.count))",
+          all: orderValues + place.compactMap(\.bindable))
       }
-      return "\(priority.sql), r.release_class, \(age)"
+      return terms.joined(separator: ", ")
     }
   }
 
@@ -316,7 +319,7 @@ extension RunSort {
     case .priority: PageCursor([.integer(Int64(ordering.priority(of: run))), sequence, now])
     case .release:
       PageCursor([
-        .integer(Int64(ordering.priority(of: run))), .integer(run.isRetry ? 0 : 1),
+        .integer(Int64(ordering.priority(of: run))), .integer(run.isRetry ? 0 : 1), .integer(ordering.waitsSince(run)),
         ordering.newestFirst.contains(run.task) ? .integer(-run.sequence) : sequence, now,
       ])
     }

@@ -35,6 +35,11 @@ enum Schema {
     common.filter { states.contains($0) } + states.filter { !common.contains($0) }
   }
 
+  /// Since when a run waits, as `Run.waitsSince` has it.
+  static func waitsSince(column prefix: String = "") -> String {
+    "coalesce(\(prefix)ages_from, max(\(prefix)created_at, coalesce(\(prefix)run_at, \(prefix)created_at)))"
+  }
+
   /// Every run that ended without success: two looks instead of six.
   static func endedBadly(column prefix: String = "") -> String {
     "(\(prefix)finished_at IS NOT NULL AND \(prefix)state <> 'completed')"
@@ -124,6 +129,9 @@ enum Schema {
     CREATE UNIQUE INDEX runs_array ON runs (workflow_id, array_name, array_index)
       WHERE array_index IS NOT NULL AND state <> 'superseded';
     CREATE INDEX runs_ready ON runs (task, group_name, priority, release_class, seq) WHERE state = 'ready';
+    -- For task keys whose waiting runs grow more urgent: inside a level whoever waits longest is the most urgent.
+    CREATE INDEX runs_waiting ON runs (task, group_name, priority, release_class, \(waitsSince()), seq)
+      WHERE state = 'ready';
     CREATE INDEX runs_due ON runs (run_at) WHERE state = 'scheduled';
     CREATE INDEX runs_unclaimed ON runs (task, launched_at) WHERE \(Schema.isRun(.queued, .launched));
     CREATE INDEX runs_held ON runs (state, seq) WHERE \(Schema.isRun(.running, .waiting, .cancelling, .blocked, .paused));

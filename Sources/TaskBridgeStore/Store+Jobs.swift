@@ -8,15 +8,21 @@ extension Connection {
     """
 
   fileprivate static func job(row: Row) throws(StoreError) -> Job {
-    let request: BulkRequest
-    do {
-      request = try BulkRequest(try row.word(2, as: BulkVerb.self), stored: row.text(3))
-    } catch {
-      throw StoreError(.other, "store: the request of job \(try row.runID(1)) cannot be read: \(error)")
-    }
+    let (verb, text) = (try row.word(2, as: BulkVerb.self), row.text(3))
     var job = Job(
-      sequence: row.int64(0), id: try row.runID(1), request: request, asOf: row.time(5), actor: row.text(6),
-      createdAt: row.time(7), matched: row.int(10), phase: row.int(13))
+      sequence: row.int64(0), id: try row.runID(1), request: BulkRequest(verb, ids: []), asOf: row.time(5),
+      actor: row.text(6), createdAt: row.time(7), matched: row.int(10), phase: row.int(13))
+    do throws(Problem) {
+      job.request = try BulkRequest(verb, stored: text)
+    } catch {
+      // Written by another version, or damaged: it must not keep the other jobs from being seen and worked off.
+      job.unreadable = Job.Unreadable(
+        text: text,
+        problem: Problem(
+          422, "unreadable_request",
+          "what job \(job.id) was asked for cannot be read by this version (\(error.detail)); nothing more of it is done: make the call again"
+        ))
+    }
     job.state = try row.word(4, as: JobState.self)
     job.startedAt = row.optionalTime(8)
     job.finishedAt = row.optionalTime(9)

@@ -62,11 +62,11 @@ extension Transaction {
     }
   }
 
-  /// A field that is absent never erases a stored value; only the holder's word counts.
+  /// Who works on an attempt is said once: later reports fill in only what was not known.
   private func keepIdentity(_ report: WorkerReport, claims: Bool, in attempt: inout Attempt) {
     if claims { attempt.claim = report.claim ?? attempt.claim }
-    attempt.worker = report.worker ?? attempt.worker
-    attempt.node = report.node ?? attempt.node
+    attempt.worker = attempt.worker ?? report.worker
+    attempt.node = attempt.node ?? report.node
   }
 
   /// A retry keeps its age, whatever its new time is.

@@ -1,5 +1,6 @@
 """Submitting over AMQP with pika alone: plain, described, CloudEvents, answers, and what cannot be accepted."""
 
+import base64
 import decimal
 import json
 import sys
@@ -54,6 +55,7 @@ def test_plain_bodies_are_carried_as_they_are(producer, worker, task, body, prop
 
 
 def test_the_answer_is_the_one_of_http(submit, api, task):
+    """P20."""
     answer = submit(task, b"{}", headers=LATER)
 
     assert answer["outcome"] == "inserted"
@@ -63,6 +65,7 @@ def test_the_answer_is_the_one_of_http(submit, api, task):
 
 
 def test_an_answer_can_go_to_a_queue_of_ones_own(producer, task):
+    """P20: `correlation_id` echoed, `type: taskbridge.reply`."""
     name = producer.channel.queue_declare("", exclusive=True).method.queue
 
     producer.publish("taskbridge.submit", task, b"1", reply_to=name, correlation_id="mine", headers=LATER)
@@ -135,6 +138,50 @@ def test_cloudevent_in_headers(submit, worker, task):
     assert delivery.body == b'{"n":2}'
     worker.report(delivery, "completed")
     delivery.ack()
+
+
+TWIN = {"priority": 7, "delay_seconds": 3600, "tags": {"env": "test"}, "name": "n", "workflow_id": "w", "group": "g",
+        "max_attempts": 9, "lease_seconds": 33, "template": "t", "ttl_seconds": 7200}
+MADE_NEW = {"id", "created_at", "run_at", "expires_at", "idempotency_key"}
+
+
+@pytest.mark.parametrize("form", ["plain", "described", "structured CloudEvent", "CloudEvent in headers"])
+def test_each_form_gives_the_run_of_its_http_twin(submit, api, task, form):
+    """P19: the same fields, the same payload."""
+    twin = api.submit(task, {"n": 1.50}, **TWIN, idempotency_key="http")["run"]
+    headers = {"tb-" + name.replace("_", "-"): value for name, value in TWIN.items()}
+    event = {"specversion": "1.0", "id": "e", "source": "/s", "type": "t"}
+
+    if form == "plain":
+        answer = submit(task, b'{"n": 1.5}', headers=headers, content_type="application/json", message_id="m")
+    elif form == "described":
+        answer = submit(task, json.dumps({"payload": {"n": 1.5}, **TWIN}), content_type=DESCRIBED, message_id="m")
+    elif form == "structured CloudEvent":
+        answer = submit(task, json.dumps({**event, "data": {"n": 1.5}}), content_type=CLOUD, headers=headers)
+    else:
+        answer = submit(task, b'{"n": 1.5}', content_type="application/json",
+                        headers={**headers, **{f"ce-{name}": value for name, value in event.items()}})
+
+    assert answer["outcome"] == "inserted", answer
+    run, other = api.run(answer["run"]["id"]), api.run(twin["id"])
+    assert {name: run[name] for name in run.keys() - MADE_NEW} == {name: other[name] for name in other.keys() - MADE_NEW}
+    assert run["idempotency_key"] not in (None, "http")
+    assert run["id"] != other["id"] and run["payload"] == {"n": 1.5}
+
+
+def test_what_is_refused_keeps_its_bytes_and_its_reason(submit, producer, worker, api, task):
+    """P20: refused, it is answered with a problem and kept; the next message flows."""
+    body = b"\x00\xff " + task.encode()
+
+    problem = submit(task, body, headers={"tb-nonsense": 1})
+    producer.publish("taskbridge.submit", task, b"next")
+
+    kept = next(row for row in api.quarantine(body="true") if row["routing_key"] == task)
+    assert worker.work(task)[0].body == b"next"
+    assert (kept["source"], kept["kind"], kept["code"], kept["size_bytes"]) == \
+        ("submit", "invalid", "unknown_field", len(body))
+    assert base64.b64decode(kept["body_base64"]) == body
+    assert "tb-nonsense" in kept["detail"] and kept["detail"] == problem["detail"]
 
 
 def test_message_id_is_the_idempotency_key(submit, api, task):
@@ -236,6 +283,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_submission_is_answered_and_quarantined(bridge, producer, api, name):
+    """P20, P19: bad JSON, a bad header or value, too large, a `task` unlike the routing key."""
     routing_key, body, properties, status, code = REFUSED[name]
     runs = len(api.items("/v1/runs", task="bad.amqp"))
     held = len(api.quarantine(limit=1000))
@@ -288,6 +336,7 @@ def test_an_answer_never_goes_to_the_bridges_own_objects(producer, api, task, na
 
 
 def test_an_answer_to_a_queue_that_is_gone_is_dropped(producer, api, task):
+    """P20."""
     producer.publish("taskbridge.submit", task, b"1", reply_to="amq.gen-gone", correlation_id="x", headers=LATER)
 
     until(lambda: api.items("/v1/runs", task=task), what="the run should be stored")

@@ -187,6 +187,30 @@ def test_the_command_line_changes_many(bridge, api, task):
     assert bridge.cli("cancel", "--tag", f"env={task}").returncode == 0
 
 
+@pytest.mark.parametrize("choice", ["time", "tag", "error_type", "domain", "workflow"])
+def test_failed_runs_are_retried_by_filter(api, worker, task, choice):
+    """S10, S7: by the time of the end, tag, error type, domain or workflow; those that ended otherwise are not touched."""
+    key = f"dom{task[5:]}.a"
+    runs = []
+    for number, error in enumerate(("Boom", "Other")):
+        run = api.submit_run(key, 1, tags={"t": f"{task}{number}"}, workflow_id=f"{task}{number}")
+        worker.work(key, "failed", error={**BOOM, "type": error})
+        runs.append(api.wait_state(run["id"], "failed"))
+    first, second = runs
+    chosen = {
+        "time": {"task": key, "finished_before": second["finished_at"], "finished_after": "2020-01-01T00:00:00Z"},
+        "tag": {"tags": {"t": task + "0"}}, "error_type": {"task": key, "error_type": "Boom"},
+        "domain": {"domain": key.split(".")[0], "id": [first["id"]]}, "workflow": {"workflow_id": task + "0"}}[choice]
+
+    answer = bulk(api, "retry", {**chosen, "state": "failed"})
+    again = bulk(api, "retry", {"id": [first["id"], second["id"]], "state": ["ready", "launched", "queued"]})
+
+    assert (answer["ids"], answer["matched"]) == ([first["id"]], 1)
+    assert (again["changed"], [item["reason"] for item in again["skipped"]]) == (0, ["active"])
+    assert worker.work(key)[0].run_id == first["id"]
+    assert api.run(second["id"])["state"] == "failed"
+
+
 @pytest.mark.parametrize("verb", ["cancel", "retry", "pause", "resume"])
 def test_nothing_chosen_is_refused(api, verb):
     """T22: an empty filter is 422 unless all is said."""

@@ -313,6 +313,20 @@ def test_work_exec_stops_a_cancelled_command(api, work, task, tmp_path):
     api.wait_state(run["id"], "cancelled", seconds=40)
 
 
+def test_work_exec_takes_several_task_keys(bridge, api, task):
+    """P8: one program, two keys; a run of the one does not wait for those of the other."""
+    other = task + ".other"
+    runs = [api.submit_run(key, {"of": key}) for key in (task, other, task)]
+    program = subprocess.Popen([BINARY, "work", task, other, "--exec", "cat", "--amqp", bridge.amqp_url],
+                               stdin=subprocess.DEVNULL, env=environment(TASKBRIDGE_URL=bridge.url))
+    try:
+        for run in runs:
+            assert api.wait_state(run["id"], "completed")["result"] == {"of": run["task"]}
+    finally:
+        program.terminate()
+        program.wait(20)
+
+
 def test_work_exec_in_parallel(api, work, task, tmp_path):
     # Each command waits until three run at once: with fewer it would never end.
     folder = tmp_path / "at-once"

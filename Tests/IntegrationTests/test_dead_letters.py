@@ -111,6 +111,7 @@ def test_replay_by_filter_and_dry_run(api, worker, task):
 
 
 def test_replaying_one_twice_replays_it_once(api, worker, task):
+    """S9."""
     run = die(api, worker, task)
 
     one = api.post("/v1/dead-letters/replay", {"ids": [run["id"]]}).json
@@ -145,6 +146,7 @@ def test_moving_the_message_back_replays_the_run(api, worker, task):
 
 
 def test_moving_it_twice_replays_once(api, worker, task):
+    """S9."""
     run = die(api, worker, task)
     letter = worker.take(f"taskbridge.dead.{task}")
 
@@ -162,6 +164,7 @@ def test_moving_it_twice_replays_once(api, worker, task):
 
 
 def test_the_answer_to_a_moved_dead_letter(api, worker, producer, task):
+    """S9: the second answer says that it replayed nothing."""
     run = die(api, worker, task)
     letter = worker.take(f"taskbridge.dead.{task}")
 

@@ -42,6 +42,17 @@ def at_once(port, count, submit):
     return answers
 
 
+def test_the_state_of_a_new_run(api, task):
+    """P15: ready, scheduled with a time to come, blocked with open prerequisites; readable at once."""
+    assert api.post(f"/v1/tasks/{task}/pause").status == 200
+    ready = api.submit_run(task, 1)
+    scheduled = api.submit_run(task, 1, **LATER)
+    blocked = api.submit_run(task, 1, depends_on=[scheduled["id"]])
+
+    for run, state in ((ready, "ready"), (scheduled, "scheduled"), (blocked, "blocked")):
+        assert run["state"] == state == api.run(run["id"])["state"]
+
+
 def test_a_submission_is_answered_201_with_the_whole_run(api, task):
     """P15."""
     answer = api.post("/v1/runs", {"task": task, "payload": {"to": "a@example.com"}, "tags": {"env": "test"}})
@@ -91,7 +102,12 @@ def test_the_payload_is_shown_where_the_contract_says(api, task):
 
 
 def test_a_batch_answers_in_order_and_defaults_fill_only_what_is_absent(api, task):
-    """T57, S20."""
+    """T57, S20, S8: 0 is a value of a run and of the defaults; 128 stands behind both."""
+    zero = api.post("/v1/runs/batch", {"defaults": {"priority": 0, "delay_seconds": 3600}, "runs": [
+        {"task": task + ".zero", "payload": 1}, {"task": task + ".zero", "payload": 1, "priority": 5}]}).json["items"]
+    plain = api.post("/v1/runs/batch", {"runs": [{"task": task + ".zero", "payload": 1, **LATER}]}).json["items"]
+    assert [item["run"]["priority"] for item in zero + plain] == [0, 5, 128]
+
     answer = api.post("/v1/runs/batch", {
         "defaults": {"tags": {"a": "1", "b": "1"}, "priority": 7, "delay_seconds": 3600},
         "runs": [{"task": task, "payload": 1, "tags": {"b": "2"}},
@@ -161,7 +177,8 @@ def test_an_idempotency_key_gives_its_first_run(api, task):
     assert (again.status, again.json["run"]["id"]) == (200, first.json["run"]["id"])
     assert again.json["outcome"] == "duplicate"
     assert (other.status, other.code) == (422, "idempotency_mismatch")
-    assert both.status == 422
+    assert other.json["run_id"] == first.json["run"]["id"]
+    assert (both.status, both.json["errors"][0]["pointer"]) == (422, "/headers/Idempotency-Key"), both
     assert len(api.items("/v1/runs", task=task)) == 1
 
 

@@ -119,7 +119,7 @@ def tell(capsys, name, **counts):
 
 
 def test_kill_9_of_the_bridge_loses_nothing(new_bridge, new_load, capsys):
-    """P4, P18: every accepted run is delivered, no message without a run."""
+    """P4, P18, S12: every accepted run is delivered, no message without a run."""
 
     bridge = new_bridge(CONFIG)
     load, slowest, chance = new_load(bridge), 0.0, random.Random(20)

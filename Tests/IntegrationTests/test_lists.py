@@ -115,3 +115,4 @@ def test_a_first_try_a_retry_and_a_replay_are_told_apart(api, worker, task):
     replay = next(row for row in audit if row["previous_state"] == "dead_lettered")
     assert (replay["reason"], replay["actor"]) == ("again", "local")
     assert [row["new_state"] for row in audit].count("error") == 3
+    assert api.dead_letter(run["id"])["replays"] == 1

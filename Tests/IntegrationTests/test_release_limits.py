@@ -53,6 +53,44 @@ def test_a_queue_for_each_task_key(bridge, broker, api, worker, task):
         assert [(one["source"], one["routing_key"]) for one in bindings if one["source"]] == [("taskbridge.runs", key)]
 
 
+def test_a_queue_with_other_arguments_is_used_as_it_is(bridge, api, worker, task):
+    """P1: and `doctor` names it with what differs; a queue of the bridge's own it does not name."""
+    name = f"taskbridge.run.{task}"
+    worker.channel.queue_declare(name, durable=True, arguments={"x-queue-type": "classic", "x-max-priority": 9})
+    run = api.submit_run(task, 1)
+    api.submit_run(task + ".own", 1)
+    done(worker, task + ".own")
+
+    assert done(worker, task).run_id == run["id"]
+    doctor = bridge.cli("doctor", "--config", bridge.config_path, "--amqp", bridge.amqp_url, "--data", bridge.data,
+                        "--output", "json")
+    named = [item for item in json.loads(doctor.stdout)["items"] if item["name"] == "broker_arguments"]
+    assert [(item["status"], item["detail"].split(":")[0]) for item in named] == [("warning", name)], doctor.stdout
+    assert "inequivalent arg" in named[0]["detail"]
+    assert worker.message_count(f"taskbridge.dead.{task}") is None, "doctor makes no queue"
+
+
+def test_a_queue_is_the_same_after_a_restart(new_bridge, broker, connect, task):
+    """P1: restart and repeated dispatch change nothing."""
+    bridge = new_bridge()
+    worker = connect(Worker, bridge.amqp_url)
+    vhost = urllib.parse.quote(bridge.amqp_url.rsplit("/", 1)[1], safe="%")
+
+    def look():
+        found = json.loads(broker.manage("GET", f"queues/{vhost}/taskbridge.run.{task}"))
+        bindings = json.loads(broker.manage("GET", f"queues/{vhost}/taskbridge.run.{task}/bindings"))
+        return found["arguments"], found["durable"], sorted((one["source"], one["routing_key"]) for one in bindings)
+
+    seen = []
+    for _ in range(2):
+        for _ in range(2):
+            bridge.api.submit_run(task, 1)
+            done(worker, task)
+            seen.append(look())
+        bridge.restart()
+    assert seen == seen[:1] * 4
+
+
 def test_the_bound_holds_and_can_be_changed(api, worker, task):
     """P2: at once, also after the first use; null goes back; 0 says what to do instead."""
     patch(api, f"/v1/tasks/{task}", queue_bound=3)

@@ -43,6 +43,17 @@ def worked(worker, task, count):
     return found
 
 
+def test_the_list_by_release_leaves_keys_out(api, task):
+    """S3: `exclude_task`, repeatable; a wrong one is named."""
+    keys = [f"{task}.{name}" for name in "abc"]
+    runs = [paused(api, key, [{"tags": {"of": task}}])[0]["id"] for key in keys]
+
+    listed = api.items("/v1/runs", state="ready", sort="release", exclude_task=keys[:2], **{"tag.of": task})
+
+    assert [run["id"] for run in listed] == runs[2:]
+    assert api.get("/v1/runs", exclude_task="No!").status == 422
+
+
 def test_priorities_and_the_property(api, worker, task):
     """T59: 0 first and 0 real, default 128, older before newer; the AMQP property is 9 - floor(p * 10 / 256)."""
     given = [255, 26, 0, None, 25, 128, 0]
@@ -123,6 +134,25 @@ def test_retries_go_first_among_equals(api, worker, task):
     assert worked(worker, task, 4) == ["urgent", "retry", "new", "late"]
 
 
+def test_restored_runs_go_first_among_equals(bridge, api, worker, connect, task):
+    """P5, S3: what the broker lost goes before new runs of its priority, after more urgent ones; the list says so."""
+    lost = [api.submit_run(task, f"lost{n}") for n in range(2)]
+    for run in lost:
+        api.wait_state(run["id"], "launched")
+    assert api.post(f"/v1/tasks/{task}/pause").status == 200
+    batch(api, [{"task": task, "payload": "new"}, {"task": task, "payload": "urgent", "priority": 100}])
+    connect(Worker, bridge.amqp_url).channel.queue_delete(f"taskbridge.run.{task}")
+    for run in lost:
+        api.wait_state(run["id"], "ready")
+
+    listed = api.items("/v1/runs", state="ready", sort="release", task=task, payload="true")
+    resume(api, task)
+
+    assert [run["payload"] for run in listed] == ["urgent", "lost0", "lost1", "new"]
+    assert worked(worker, task, 4) == ["urgent", "lost0", "lost1", "new"]
+    assert [api.run(run["id"])["attempt"] for run in lost] == [1, 1]
+
+
 def test_a_waiting_consumer_gets_the_retry(bridge, api, connect, task):
     """P6, P7: the same queue, nothing to poll; an empty queue says so."""
     run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 0.5})
@@ -195,6 +225,22 @@ def test_waiting_makes_more_urgent(api, worker, task):
     assert 200 <= left <= 253
     assert patch(api, task, aging=None)["aging"] is None
     assert api.run(old["id"])["effective_priority"] == 255
+
+
+def test_who_waits_longest_goes_first_whoever_came_first(api, worker, task):
+    """S3, T60: a run that was due late stands in the line before those that wait longer, and goes after them."""
+    patch(api, task, queue_bound=1, aging={"grace_seconds": 0, "interval_seconds": 1, "ceiling": 0})
+    first = api.submit_run(task, "first")
+    api.wait_state(first["id"], "launched")
+    late = api.submit_run(task, "late", priority=200, delay_seconds=1.5)
+    old = api.submit_run(task, "old", priority=200)
+    api.wait_state(late["id"], "ready")
+
+    listed = [run["id"] for run in api.items("/v1/runs", state="ready", sort="release", task=task)]
+
+    assert api.run(old["id"])["effective_priority"] < api.run(late["id"])["effective_priority"]
+    assert listed == [old["id"], late["id"]]
+    assert worked(worker, task, 3) == ["first", "old", "late"]
 
 
 def test_paused_time_does_not_age(api, task):

@@ -138,6 +138,46 @@ def test_of_two_for_one_slot_one_goes_on(api, task):
     api.wait_state(runs[1]["id"], "launched")
 
 
+@pytest.mark.parametrize("limit", ["group concurrency", "task rate", "group rate"])
+def test_a_full_limit_says_when_to_ask_again(api, task, limit):
+    """P33: `wait`, `limited`, with seconds, for groups and rates as well."""
+    path = f"/v1/groups/{task}" if limit.startswith("group") else f"/v1/tasks/{task}"
+    settings = {"rate_per_second": 0.01, "rate_burst": 1} if limit.endswith("rate") else {"concurrency_limit": 1}
+    assert api.call("PATCH", path, settings).status == 200
+    runs = [api.submit_run(task, n, group=task) for n in range(2)]
+    api.wait_state(runs[0]["id"], "launched")
+
+    first, second = [ask(api, run, "running") for run in runs]
+
+    assert (first["status"], second["status"], second["code"]) == ("accept", "wait", "limited")
+    assert second["retry_after_seconds"] >= (50 if limit.endswith("rate") else 1)
+    assert api.run(runs[1]["id"])["state"] == "ready"
+    ask(api, runs[0], "completed")
+
+
+def test_two_for_one_slot_at_the_same_moment(api, task):
+    """P33: asked again and again by both, one goes on and one waits, until the first has ended."""
+    assert api.call("PATCH", f"/v1/tasks/{task}", {"concurrency_limit": 1}).status == 200
+    runs = [api.submit_run(task, n) for n in range(2)]
+    api.wait_state(runs[0]["id"], "launched")
+    answers, barrier = [], threading.Barrier(8)
+
+    def go_on(run):
+        client = API(api.port)
+        barrier.wait()
+        answers.append((run["id"], ask(client, run, "running")["status"]))
+
+    threads = [threading.Thread(target=go_on, args=(runs[n % 2],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    by_run = [sorted(status for run_id, status in answers if run_id == run["id"]) for run in runs]
+    assert by_run == [["abort"] * 3 + ["accept"], ["wait"] * 4]
+    ask(api, runs[0], "completed")
+
+
 def test_two_who_ask_at_once_for_one_run(api, task):
     """P33: one goes on, never both."""
     run = launched(api, task)

@@ -39,6 +39,10 @@ def test_a_diamond_goes_in_order(api, worker, task, ids):
     assert (d["priority"], b["priority"], b["tags"], c["tags"], c["group"]) == \
         (0, 7, {"own": "1", "both": "own"}, {"both": "default"}, "g")
     assert all(run["expires_at"] for run in (a, b, c, d))
+    held = worker.next(task)
+    failed = worker.report(held, "failed")
+    held.ack()
+    assert 1 <= failed["retry_after_seconds"] <= 2, "the defaults' retry is the node's"
     order = [worker.work(task)[0].run_id for _ in range(4)]
     assert order[0] == a["id"] and order[3] == d["id"] and set(order[1:3]) == {b["id"], c["id"]}
     states = [row["new_state"] for row in api.audit(d["id"])]

@@ -121,7 +121,7 @@ extension Model {
   private mutating func keepIdentity(_ words: ReportWords, _ run: Place, claims: Bool) {
     let newest = runs[run].attempt - 1
     if claims { runs[run].attempts[newest].claim = words.claim ?? runs[run].attempts[newest].claim }
-    runs[run].attempts[newest].worker = words.worker ?? runs[run].attempts[newest].worker
+    runs[run].attempts[newest].worker = runs[run].attempts[newest].worker ?? words.worker
   }
 
   /// Through `running`, with the implied steps.

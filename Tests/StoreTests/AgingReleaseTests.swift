@@ -211,21 +211,65 @@ import Testing
     }
   }
 
-  @Test("T60, P5, S3: whatever waits, the release and the list have the order of age, retries first", arguments: 1...12)
+  @Test("T60: newest first, of those that are equally urgent by age the newest goes first")
+  func theNewestOfTheMostUrgent() async throws {
+    try await withTemporaryStore { test in
+      try await test.set("a") {
+        $0.order = .lifo
+        $0.aging = Aging()
+      }
+      var ids: [RunID] = []
+      for seconds in [0, 1, 2, 400, 401] as [Double] { ids.append(try await test.add("a", now: Self.at(seconds))) }
+
+      // The first three are one step more urgent.
+      #expect(try await test.release(now: Self.at(365)).map(\.run.id) == [ids[2], ids[1], ids[0], ids[4], ids[3]])
+    }
+  }
+
+  @Test("S3, P5: with aging who waits longest is found by an index, however many runs wait")
+  func agingSortsNothing() async throws {
+    try await withTemporaryStore { test in
+      let since = Schema.waitsSince(column: "r.")
+      let plan = try await test.store.read { tx throws(StoreError) in
+        try tx.db.all(
+          composed: """
+            EXPLAIN QUERY PLAN SELECT \(Run.columns) FROM runs r INDEXED BY runs_waiting WHERE r.state = 'ready'
+              AND r.task = ? AND r.group_name IS ? AND r.priority = ? AND r.release_class = ? AND \(since) > ?
+              AND \(since) <= ? ORDER BY \(since) DESC, r.seq DESC LIMIT 5
+            """, ["a", "g", 1, 1, 0, 1] as [any Bindable]
+        ) { row throws(StoreError) in row.text(3) }
+      }
+
+      #expect(plan.count == 1 && plan[0].contains("runs_waiting (task=? AND group_name=? AND priority=?"), "\(plan)")
+    }
+  }
+
+  @Test("T60, P5, S3: whatever waits, the release and the list have the order of age, retries first", arguments: 1...24)
   func theOrderIsThatOfABruteForceSort(seed: Int) async throws {
     try await withTemporaryStore { test in
       var random = Seeded(UInt64(seed))
       var now = TestStore.start
       let groups: [String?] = seed % 2 == 0 ? [nil] : [nil, "g", "h"]
-      try await test.set("a", Self.age)
+      let order: ReleaseOrder = seed % 4 > 1 ? .lifo : .fifo
+      try await test.set("a") {
+        $0.aging = Aging()
+        $0.order = order
+      }
       if seed % 3 == 0 { try await test.set(group: "g") { $0.concurrencyLimit = 1_000 } }
       for number in 0..<120 {
         now = now.adding(seconds: Double.random(in: 0...60, using: &random))
         let priority = [0, 63, 64, 100, 101, 102, 192, 255].randomElement(using: &random)!
         let group = groups.randomElement(using: &random)!
-        try await test.add("a", now: now) {
+        // Waiting begins with a run's own time, so that runs stand in the line before those that wait longer.
+        let delay = random.chance(40) ? Double.random(in: 0...3_000, using: &random) : nil
+        let id = try await test.add("a", now: now) {
           $0.priority = priority
           $0.group = group
+          $0.delaySeconds = delay
+        }
+        if random.chance(10) {
+          _ = try await test.pauseRun(id, now: now)
+          _ = try await test.resumeRun(id, now: now.adding(seconds: 700))
         }
         if number % 40 == 20 {
           try await test.pause(groups.count > 1 ? .group("g") : .domain("a"), now: now)
@@ -239,10 +283,11 @@ import Testing
           try await test.takeBack(TaskKey("a")!, now: now)
         }
       }
-      let end = now.adding(seconds: 100)
+      let end = now.adding(seconds: 800)
+      try await test.promote(now: end)
 
-      let expected = try await test.readyByRank(now: end)
-      let listed = try await test.listByRelease(now: end, task: TaskKey("a")!)
+      let expected = try await test.readyByRank(order, now: end)
+      let listed = try await test.listByRelease(order, now: end, task: TaskKey("a")!)
       var released: [RunID] = []
       while case let next = try await test.release(7, now: end), !next.isEmpty { released += next.map(\.run.id) }
 
@@ -260,17 +305,20 @@ extension TestStore {
   }
 
   /// The ready runs, sorted by what the release goes by.
-  fileprivate func readyByRank(now: Timestamp) async throws -> [RunID] {
-    var ranked: [(Int, Int, Int64, RunID)] = []
+  fileprivate func readyByRank(_ order: ReleaseOrder, now: Timestamp) async throws -> [RunID] {
+    var ranked: [(rank: (Int, Int, Int64, Int64), id: RunID)] = []
+    let sign: Int64 = order == .fifo ? 1 : -1
     for id in try await readyRuns() {
       let run = try await run(id)
-      ranked.append((try await effectivePriority(id, now: now), run.isRetry ? 0 : 1, run.sequence, id))
+      let priority = try await effectivePriority(id, now: now)
+      ranked.append(
+        ((priority, run.isRetry ? 0 : 1, sign * run.waitsSince.milliseconds, sign * run.sequence), id))
     }
-    return ranked.sorted { ($0.0, $0.1, $0.2) < ($1.0, $1.1, $1.2) }.map(\.3)
+    return ranked.sorted { $0.rank < $1.rank }.map(\.id)
   }
 
   /// The list by release, in small pages.
-  fileprivate func listByRelease(now: Timestamp, task: TaskKey) async throws -> [RunID] {
+  fileprivate func listByRelease(_ order: ReleaseOrder, now: Timestamp, task: TaskKey) async throws -> [RunID] {
     let controls = store.controls
     func paused(_ group: String?) -> PausedTime { controls.pausedTime(task: task, group: group, until: now) }
     var ordering = ListOrdering(now: now)
@@ -279,13 +327,14 @@ extension TestStore {
         task: task, aging: Aging(), paused: paused(nil),
         groups: controls.pausedGroups.map { (name: $0, paused: paused($0)) })
     ]
-    let order = ordering
+    if order == .lifo { ordering.newestFirst = [task] }
+    let wantedOrder = ordering
     var query = RunQuery(sort: .release, limit: 13)
     query.filter.states = [.ready]
     var ids: [RunID] = []
     repeat {
       let wanted = query
-      let page = try await store.read { tx throws(StoreError) in try tx.runs(wanted, ordering: order) }
+      let page = try await store.read { tx throws(StoreError) in try tx.runs(wanted, ordering: wantedOrder) }
       ids += page.items.map(\.run.id)
       query.cursor = page.nextCursor.flatMap { PageCursor(text: $0, scope: wanted.scope) }
     } while query.cursor != nil

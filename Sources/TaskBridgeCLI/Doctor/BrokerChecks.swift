@@ -1,5 +1,6 @@
 import AMQPClient
 import Logging
+import TaskBridgeCore
 import TaskBridgeEngine
 
 /// What the broker says.
@@ -25,6 +26,10 @@ enum BrokerChecks {
     }
     var checks = [describe(connection, broker)]
     checks += await objects(connection, prefix: configuration.prefix)
+    let tasks = (deadByTask ?? [:]).keys.compactMap { TaskKey($0) }.sorted()
+    for queue in configuration.wantedQueues(tasks) {
+      if let check = await arguments(connection, queue.name, wanted: queue.arguments) { checks.append(check) }
+    }
     for (task, dead) in (deadByTask ?? [:]).sorted(by: { $0.key < $1.key }) {
       if let check = await mirror(connection, prefix: configuration.prefix, task: task, dead: dead) {
         checks.append(check)
@@ -63,6 +68,23 @@ enum BrokerChecks {
       .warning(
         "broker_objects", "missing: \(missing.joined(separator: ", "))", "the bridge declares them when it connects")
     ]
+  }
+
+  /// A queue that somebody has declared otherwise than the bridge would; it is used as it is.
+  private static func arguments(
+    _ connection: AMQPConnection, _ queue: String, wanted: [String: AMQPValue]
+  ) async -> DoctorCheck? {
+    do throws(AMQPError) {
+      // Looked at first: doctor makes no queue that is not there.
+      _ = try await connection.declareQueue(queue, passive: true)
+      _ = try await connection.declareQueue(queue, arguments: wanted)
+      return nil
+    } catch {
+      guard error.code == AMQPError.preconditionFailed else { return nil }
+      return .warning(
+        "broker_arguments", "\(queue): \(error.text)",
+        "it is used as it is; for the bridge's own arguments delete it while it is empty, it is declared again")
+    }
   }
 
   /// The dead-letter queue of a task key against the table.
