@@ -62,11 +62,11 @@ extension Transaction {
     }
   }
 
-  /// Who works on an attempt is said once: later reports fill in only what was not known.
+  /// Who works on an attempt is said once: later reports fill in what was not known, or empty it.
   private func keepIdentity(_ report: WorkerReport, claims: Bool, in attempt: inout Attempt) {
     if claims { attempt.claim = report.claim ?? attempt.claim }
-    attempt.worker = attempt.worker ?? report.worker
-    attempt.node = attempt.node ?? report.node
+    attempt.worker = report.worker == "" ? "" : attempt.worker ?? report.worker
+    attempt.node = report.node == "" ? "" : attempt.node ?? report.node
   }
 
   /// A retry keeps its age, whatever its new time is.

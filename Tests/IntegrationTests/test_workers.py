@@ -232,6 +232,9 @@ def test_progress_is_shown_and_absent_fields_erase_nothing(api, worker, task):
     assert (progress["percent"], progress["message"], progress["bytes_done"], progress["bytes_total"]) == \
         (40, "half", 4, 10)
     assert api.attempts(run["id"])[0]["stdout"] == "so far"
+    worker.report(held, "heartbeat", stdout="", worker="", node="")
+    attempt = api.attempts(run["id"])[0]
+    assert (attempt["stdout"], attempt["worker"], attempt["node"]) == ("", "", "")
     worker.report(held, "completed")
     held.ack()
 
