@@ -175,4 +175,11 @@ extension AMQPDelivery {
     }
     return String(decoding: json.bytes, as: UTF8.self)
   }
+
+  /// The headers' values as a JSON object, to read the message again; nil when they have no such form.
+  var headersText: String? {
+    let table = HeaderValue.table(properties.headers.mapValues(HeaderValue.init))
+    guard !properties.headers.isEmpty, let json = table.jsonValue?.json else { return nil }
+    return json.count <= QuarantinedMessage.bodyBytesMax ? String(decoding: json, as: UTF8.self) : nil
+  }
 }
