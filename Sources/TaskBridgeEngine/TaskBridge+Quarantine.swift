@@ -16,6 +16,10 @@ extension TaskBridge {
     let kept = try await answering { transaction throws(StoreError) in
       try transaction.quarantined(id).map { .success($0) } ?? .failure(.quarantineNotFound(id))
     }
+    guard kept.headers != "" else {
+      throw Problem(
+        409, "quarantine_truncated", "not all headers of message \(id) could be kept; send it again, or discard it")
+    }
     guard kept.body.count == kept.bodyBytes else {
       throw Problem(
         409, "quarantine_truncated",

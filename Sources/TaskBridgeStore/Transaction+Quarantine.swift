@@ -12,7 +12,7 @@ package struct QuarantinedMessage: Sendable {
   package var routingKey: String?
   /// Properties and headers as JSON text, for people.
   package var properties: String?
-  /// The headers' values, a JSON object; nil when they have no such form.
+  /// The headers' values, a JSON object; nil when there were none, empty when they could not be kept.
   package var headers: String?
   /// Of a report whose token means nothing to this store; nil for any other message.
   package var correlationID: String?

@@ -38,7 +38,7 @@ def enable(api, task):
 def test_a_submission_is_taken_once_its_cause_is_gone(bridge, api, worker, producer, task):
     """N30: as if it came now, with its bytes, options and key; once."""
     row = disabled(api, task, producer, message_id=task, content_type="application/x-test", content_encoding="odd",
-                   headers={"tb-priority": 7, "tb-tags": {"k": "v"}, "tb-timeout-seconds": 5.5, "traceparent": "00-a"})
+                   headers={"tb-priority": 7, "tb-tags": {"k": "v"}, "tb-timeout-seconds": 5, "traceparent": "00-a"})
     assert (row["source"], row["kind"], row["code"], row["size_bytes"]) == ("submit", "invalid", "task_disabled",
                                                                             len(BYTES))
     assert base64.b64decode(row["body_base64"]) == BYTES and "disabled" in row["detail"]
@@ -58,7 +58,7 @@ def test_a_submission_is_taken_once_its_cause_is_gone(bridge, api, worker, produ
     held, _ = worker.work(task)
     assert (held.run_id, held.body, held.properties.content_type, held.properties.content_encoding) == \
         (run["id"], BYTES, "application/x-test", "odd")
-    assert (held.headers["tb-timeout-seconds"], held.headers["traceparent"]) == (5.5, "00-a")
+    assert (held.headers["tb-timeout-seconds"], held.headers["traceparent"]) == (5, "00-a")
     # Sent again by its producer it is the same run.
     assert producer.submit(task, BYTES, message_id=task)["run"]["id"] == run["id"]
     assert row["id"] not in {item["id"] for item in api.quarantine(limit=1000)}

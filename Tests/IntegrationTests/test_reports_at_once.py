@@ -131,7 +131,7 @@ def test_a_locked_store_loses_no_report(bridge, api, worker, task):
         refused = api.post("/v1/attempts/report", {"token": http_token, "state": "completed", "result": 1})
         assert (refused.status, refused.code) == (503, "store_busy")
         assert int(refused.headers["Retry-After"]) >= 1
-        assert [api.run(run)["state"] for run in (http_id, amqp_id)] == ["launched"] * 2
+        assert {api.run(run)["state"] for run in (http_id, amqp_id)} <= {"queued", "launched"}
         until(lambda: api.get("/readyz").status == 503, what="the bridge says that it cannot write")
     finally:
         store.execute("ROLLBACK")
