@@ -49,10 +49,12 @@ def free_port(taken=set()):
 class Broker:
     """One RabbitMQ node. `start`, `stop`, `kill`, `wipe` may be repeated in any sensible order; its port stays."""
 
-    def __init__(self, directory=None, management=False):
+    def __init__(self, directory=None, management=False, arguments=""):
+        """`arguments` are more of the Erlang machine's, such as `-rabbit consumer_timeout 2000`."""
         self.directory = directory or tempfile.mkdtemp(prefix="taskbridge-broker-", dir="/tmp")
         self.port = free_port()
         self.management_port = free_port() if management else None
+        self.arguments = arguments
         self.dist_port = free_port()
         self.epmd_port = free_port()
         self.log_path = os.path.join(self.directory, "broker.log")
@@ -178,7 +180,8 @@ class Broker:
             "RABBITMQ_PLUGINS_EXPAND_DIR": os.path.join(self.data_directory, "expanded-plugins"),
             "RABBITMQ_GENERATED_CONFIG_DIR": os.path.join(self.data_directory, "config"),
             "RABBITMQ_PID_FILE": os.path.join(self.data_directory, "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
+                ("-kernel inet_dist_use_interface {127,0,0,1} " + self.arguments).strip(),
             "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             # Makes the script become the node (`exec`) instead of its parent: one process id for both.

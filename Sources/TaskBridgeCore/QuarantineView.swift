@@ -87,8 +87,33 @@ public struct QuarantineView: Sendable, Equatable, JSONWritable {
       json.member("routing_key", routingKey)
       json.member("properties", raw: properties?.utf8)
       json.member("size_bytes", sizeBytes)
+      let body = Self.hidingTokens(body)
       json.member("body_preview", String(decoding: body.prefix(Self.previewBytesMax), as: UTF8.self))
       if isWhole { json.member("body_base64", Base64.text(body)) }
     }
+  }
+
+  /// Hexadecimal digits at the end of a token: the part that makes it a permission.
+  private static let tokenCodeDigits = 32
+
+  /// The same bytes with stars for the codes of tokens: a worker may have written one into the body, and a token stands
+  /// in no listing.
+  static func hidingTokens(_ bytes: [UInt8]) -> [UInt8] {
+    var shown = bytes
+    var index = 1
+    while index + tokenCodeDigits < bytes.count {
+      let code = index + 1..<index + 1 + tokenCodeDigits
+      if bytes[index] == UInt8(ascii: "."), isHexadecimal(bytes[index - 1]), bytes[code].allSatisfy(isHexadecimal) {
+        for place in code { shown[place] = UInt8(ascii: "*") }
+        index = code.upperBound
+      } else {
+        index += 1
+      }
+    }
+    return shown
+  }
+
+  private static func isHexadecimal(_ byte: UInt8) -> Bool {
+    (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
   }
 }

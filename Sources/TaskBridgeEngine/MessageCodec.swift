@@ -175,4 +175,13 @@ extension AMQPDelivery {
     }
     return String(decoding: json.bytes, as: UTF8.self)
   }
+
+  /// The headers' values as a JSON object, to read the message again; nil when there are none, empty when they have no
+  /// such form or are too large.
+  var headersText: String? {
+    if properties.headers.isEmpty { return nil }
+    let table = HeaderValue.table(properties.headers.mapValues(HeaderValue.init))
+    guard let json = table.jsonValue?.json, json.count <= QuarantinedMessage.bodyBytesMax else { return "" }
+    return String(decoding: json, as: UTF8.self)
+  }
 }

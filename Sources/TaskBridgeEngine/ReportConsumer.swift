@@ -112,8 +112,12 @@ struct ReportConsumer: Sendable {
   }
 
   private func quarantined(_ delivery: AMQPDelivery, code: VerdictCode, detail: String) -> QuarantinedMessage {
-    QuarantinedMessage(
+    // Only a token that means nothing here may be stored; what is malformed is so for good.
+    let isReleasable = code == .unknownToken
+    return QuarantinedMessage(
       source: .events, code: code.rawValue, detail: detail, routingKey: delivery.routingKey,
-      properties: delivery.propertiesText, body: delivery.body, bodyBytes: delivery.claimedBytes)
+      properties: delivery.propertiesText, headers: isReleasable ? delivery.headersText : nil,
+      correlationID: isReleasable ? delivery.properties.correlationID : nil, body: delivery.body,
+      bodyBytes: delivery.claimedBytes)
   }
 }

@@ -13,8 +13,7 @@ struct SubmissionConsumer: Sendable {
 
   /// What one message asks for.
   private enum Wish: Sendable {
-    case submit(PreparedSubmission)
-    case replay(RunID)
+    case take(SubmissionWish)
     case quarantine(QuarantinedMessage, Problem)
   }
 
@@ -67,29 +66,18 @@ struct SubmissionConsumer: Sendable {
 
   private func wish(of delivery: AMQPDelivery, now: Timestamp) -> Wish {
     if let problem = delivery.refusal { return .quarantine(quarantined(delivery, problem), problem) }
-    let message = delivery.submissionMessage
     do {
-      if let text = message.replayRunID { return try replayWish(text, message: message) }
-      let limits = SubmissionLimits(payloadBytesMax: bridge.configuration.payloadLimitBytes)
-      let submission = try Submission.parse(message: message, limits: limits)
-      return .submit(try bridge.prepare(submission, now: now))
+      return .take(try bridge.wish(of: delivery.submissionMessage, now: now))
     } catch {
       return .quarantine(quarantined(delivery, error), error)
     }
   }
 
-  /// A moved dead letter: its run id counts, its other headers and its body do not.
-  private func replayWish(_ text: String, message: SubmissionMessage) throws(Problem) -> Wish {
-    guard let id = RunID(text) else {
-      throw Problem(422, "unknown_run", "header tb-run-id \(text.prefix(80)) is no run id")
-    }
-    return .replay(id)
-  }
-
   private func quarantined(_ delivery: AMQPDelivery, _ problem: Problem) -> QuarantinedMessage {
     QuarantinedMessage(
       source: .submit, code: problem.code, detail: problem.detail, routingKey: delivery.routingKey,
-      properties: delivery.propertiesText, body: delivery.body, bodyBytes: delivery.claimedBytes)
+      properties: delivery.propertiesText, headers: delivery.headersText, body: delivery.body,
+      bodyBytes: delivery.claimedBytes)
   }
 
   /// - Returns: the answer's body, when somebody waits for one.
@@ -102,10 +90,9 @@ struct SubmissionConsumer: Sendable {
     case .quarantine(let message, let problem):
       try transaction.quarantine(message, now: now)
       return isAnswered ? problem.json : nil
-    case .submit(let prepared):
-      result = try transaction.submit(prepared, now: now, actor: "amqp")
-    case .replay(let id):
-      result = try replay(id, request.delivery, in: transaction, now: now)
+    case .take(let wish):
+      result = try bridge.fulfil(
+        wish, routingKey: request.delivery.routingKey, in: transaction, now: now, actor: "amqp")
     }
     switch result {
     case .success(let result):
@@ -121,29 +108,6 @@ struct SubmissionConsumer: Sendable {
       try transaction.quarantine(quarantined(request.delivery, problem), now: now)
       return isAnswered ? problem.json : nil
     }
-  }
-
-  private func replay(
-    _ id: RunID, _ delivery: AMQPDelivery, in transaction: Transaction, now: Timestamp
-  ) throws(StoreError) -> Result<SubmissionResult, Problem> {
-    guard let run = try transaction.run(id) else {
-      return .failure(Problem(422, "unknown_run", "run \(id) does not exist in this store", runID: id))
-    }
-    guard delivery.routingKey == run.task.rawValue || delivery.routingKey.isEmpty else {
-      return .failure(
-        Problem(
-          422, "task_mismatch", "run \(id) is of task \(run.task), the routing key is \(delivery.routingKey)", runID: id
-        ))
-    }
-    guard run.state.isDeadLetter, try transaction.isUnresolvedDeadLetter(id) else {
-      return .success(SubmissionResult(.duplicate, runID: id))
-    }
-    var options = RetryOptions()
-    options.reason = "dead letter moved back"
-    if case .failure(let problem) = try transaction.replay(id, options: options, now: now, actor: "amqp") {
-      return .failure(problem)
-    }
-    return .success(SubmissionResult(.replayed, runID: id))
   }
 }
 

@@ -15,3 +15,12 @@ extension TaskBridge {
     }
   }
 }
+
+extension QuarantinedMessage {
+  /// A report over HTTP that belongs to no run of this store.
+  init(unknownToken answer: ReportAnswer, body: [UInt8]) {
+    self.init(
+      source: .events, code: VerdictCode.unknownToken.rawValue, detail: answer.detail ?? "", routingKey: nil,
+      properties: #"{"via":"http"}"#, body: body)
+  }
+}

@@ -147,30 +147,35 @@ public final class TaskBridge: Sendable {
 
   // MARK: Reporting
 
-  /// Judges a worker's report; the same verdicts as over AMQP.
-  public func report(_ report: WorkerReport, via channel: ReportChannel) async throws(Problem) -> ReportAnswer {
+  /// Judges a worker's report that came over HTTP; the same verdicts as over AMQP.
+  ///
+  /// - Parameter body: the report as it came, kept when its token was not issued by this store.
+  public func report(_ report: WorkerReport, body: [UInt8]) async throws(Problem) -> ReportAnswer {
+    let now = now()
     guard let dispatch = context.signer.verify(report.token) else {
-      let (now, state) = (now(), report.state.rawValue)
+      let answer = ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store")
       return try await answering { transaction throws(StoreError) in
-        try transaction.quarantine(
-          QuarantinedMessage(
-            source: .events, code: VerdictCode.unknownToken.rawValue,
-            detail: "the token was not issued by this store (over \(channel.rawValue), state \(state))",
-            routingKey: nil, properties: nil, body: []), now: now)
-        return .success(
-          ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store"))
+        try transaction.quarantine(QuarantinedMessage(unknownToken: answer, body: body), now: now)
+        return .success(answer)
       }
     }
-    let verified = VerifiedReport(
-      report, dispatch: dispatch, via: channel, receivedAt: now(), jitter: context.jitter())
+    let verified = VerifiedReport(report, dispatch: dispatch, via: .http, receivedAt: now, jitter: context.jitter())
     let policies = context.policyLookup
     return try await answering { transaction throws(StoreError) in
-      .success(try transaction.report(verified, policies: policies))
+      let answer = try transaction.report(verified, policies: policies)
+      if answer.code == .unknownToken {
+        try transaction.quarantine(QuarantinedMessage(unknownToken: answer, body: body), now: now)
+      }
+      return .success(answer)
     }
   }
 
   /// Extends the leases of many attempts; one answer each, in the order given.
-  public func heartbeat(tokens: [String], nextReportSeconds: Double?) async throws(Problem) -> [ReportAnswer] {
+  ///
+  /// - Parameter body: the request as it came, kept once when this store has not issued one of the tokens.
+  public func heartbeat(
+    tokens: [String], nextReportSeconds: Double?, body: [UInt8]
+  ) async throws(Problem) -> [ReportAnswer] {
     let (now, policies, jitter) = (now(), context.policyLookup, context.jitter())
     let verified = tokens.map { token -> VerifiedReport? in
       guard let dispatch = context.signer.verify(token) else { return nil }
@@ -181,11 +186,16 @@ public final class TaskBridge: Sendable {
       return verified
     }
     return try await answering { transaction throws(StoreError) in
-      .success(
-        try verified.map { report throws(StoreError) in
-          guard let report else { return ReportAnswer(.unknownToken, action: .stop) }
-          return try transaction.report(report, policies: policies)
-        })
+      let answers = try verified.map { report throws(StoreError) in
+        guard let report else {
+          return ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store")
+        }
+        return try transaction.report(report, policies: policies)
+      }
+      if let unknown = answers.first(where: { $0.code == .unknownToken }) {
+        try transaction.quarantine(QuarantinedMessage(unknownToken: unknown, body: body), now: now)
+      }
+      return .success(answers)
     }
   }
 

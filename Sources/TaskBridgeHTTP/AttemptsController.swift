@@ -29,7 +29,7 @@ enum AttemptsController {
       if error.status == 400 { throw error }
       return Answer(ReportAnswer(.malformed, action: .continue, detail: error.detail))
     }
-    return Answer(try await exchange.bridge.report(report, via: .http))
+    return Answer(try await exchange.bridge.report(report, body: exchange.body))
   }
 
   private static func heartbeat(_ exchange: Exchange) async throws(Problem) -> Answer {
@@ -44,7 +44,8 @@ enum AttemptsController {
         422, "invalid_field", "tokens is missing: a list of 1...\(tokensMax) tokens is wanted",
         errors: [Fault(pointer: "/tokens", detail: "missing")])
     }
-    let answers = try await exchange.bridge.heartbeat(tokens: tokens, nextReportSeconds: nextReportSeconds)
+    let answers = try await exchange.bridge.heartbeat(
+      tokens: tokens, nextReportSeconds: nextReportSeconds, body: exchange.body)
     return Answer { json in json.member("items", array: answers) }
   }
 }

@@ -2,7 +2,7 @@ import HTTPTypes
 import TaskBridgeCore
 import TaskBridgeEngine
 
-/// Runs that wait for a person, and messages nobody understood.
+/// Runs that wait for a person.
 enum DeadLettersController {
   static func addRoutes(to router: inout Router) {
     router.on(.get, "/v1/dead-letters") { exchange throws(Problem) in
@@ -26,9 +26,6 @@ enum DeadLettersController {
       var fields = try BodyFields(exchange.body)
       try fields.finish()
       return Answer(try await exchange.bridge.syncMirror())
-    }
-    router.on(.get, "/v1/quarantine") { exchange throws(Problem) in
-      Answer(try await exchange.bridge.quarantine(QuarantineView.Query(parameters: exchange.parameters())))
     }
   }
 

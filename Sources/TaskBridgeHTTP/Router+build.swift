@@ -11,6 +11,7 @@ extension Router {
     PruneController.addRoutes(to: &router)
     AttemptsController.addRoutes(to: &router)
     DeadLettersController.addRoutes(to: &router)
+    QuarantineController.addRoutes(to: &router)
     BulkController.addRoutes(to: &router)
     JobsController.addRoutes(to: &router)
     PauseController.addRoutes(to: &router)

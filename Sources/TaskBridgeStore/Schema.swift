@@ -344,8 +344,9 @@ enum Schema {
       PRIMARY KEY (job, reason)
     ) STRICT, WITHOUT ROWID;
 
+    -- The numbers of messages that are gone are not given again: a second release must not meet another message.
     CREATE TABLE quarantine (
-      id INTEGER PRIMARY KEY,
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
       received_at INTEGER NOT NULL,
       source TEXT NOT NULL CHECK (source IN ('submit', 'events', 'returned')),
       kind TEXT NOT NULL CHECK (kind IN ('invalid', 'rejected')),
@@ -353,6 +354,8 @@ enum Schema {
       detail TEXT NOT NULL,
       routing_key TEXT,
       properties TEXT,
+      headers TEXT,
+      correlation_id TEXT,
       body BLOB NOT NULL,
       body_bytes INTEGER NOT NULL
     ) STRICT;

@@ -39,6 +39,10 @@ extension Transaction {
     if let report { try keepFields(of: report, run: run) }
     if let error { try keep(error, run: run, attempt: attempt?.number) }
     guard !decision.runSteps.isEmpty else { return newest }
+    if decision.nextRunAt != nil {
+      // The next attempt begins anew.
+      try db.run("UPDATE outcomes SET progress = NULL WHERE run_seq = ? AND progress IS NOT NULL", run.sequence)
+    }
     try keepAge(of: &run, for: decision)
     prepare(&run, for: decision, now: now)
     var steps = decision.runSteps
@@ -131,6 +135,7 @@ extension Transaction {
     try db.run("UPDATE queues SET stale = stale + 1 WHERE task = ?", run.task)
   }
 
+  /// What a report does not say stays as it is, down to the parts of `progress` and `usage`.
   private func keepFields(of report: WorkerReport, run: Run) throws(StoreError) {
     if report.progress != nil || report.result != nil || report.usage != nil {
       try db.run(
@@ -141,8 +146,9 @@ extension Transaction {
     if report.stdout != nil || report.stderr != nil || report.usage != nil {
       try db.run(
         """
-        UPDATE attempts SET stdout = coalesce(?, stdout), stderr = coalesce(?, stderr), usage = coalesce(?, usage)
-        WHERE run_seq = ? AND number = ?
+        UPDATE attempts SET stdout = coalesce(?1, stdout), stderr = coalesce(?2, stderr),
+          usage = CASE WHEN ?3 IS NULL THEN usage ELSE json_patch(coalesce(usage, '{}'), ?3) END
+        WHERE run_seq = ?4 AND number = ?5
         """, report.stdout, report.stderr, report.usage.map { String(decoding: $0.json, as: UTF8.self) },
         run.sequence, run.attempt)
     }
@@ -151,8 +157,9 @@ extension Transaction {
   private static let keepOutcome = Statement.hot(
     """
     INSERT INTO outcomes (run_seq, result, progress, usage) VALUES (?1, ?2, ?3, ?4)
-      ON CONFLICT (run_seq) DO UPDATE SET result = coalesce(?2, result), progress = coalesce(?3, progress),
-        usage = coalesce(?4, usage)
+      ON CONFLICT (run_seq) DO UPDATE SET result = coalesce(?2, result),
+        progress = CASE WHEN ?3 IS NULL THEN progress ELSE json_patch(coalesce(progress, '{}'), ?3) END,
+        usage = CASE WHEN ?4 IS NULL THEN usage ELSE json_patch(coalesce(usage, '{}'), ?4) END
     """)
 
   private func keep(_ error: WorkerError, run: Run, attempt: Int?) throws(StoreError) {

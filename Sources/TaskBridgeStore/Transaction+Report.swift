@@ -66,14 +66,23 @@ extension Transaction {
     let report = verified.report
     let judged = try judge(verified, run: run, policies: policies)
     let decision = judged.decision
+    var words = report.notes
+    if let rule = refusal(decision.code, run: judged.run, attempt: judged.attempt, report: report) {
+      words.append(rule)
+    }
+    let detail = words.isEmpty ? nil : words.joined(separator: "; ")
     ledger.reports.append(
       LedgerRows.ReportRow(
         run: run.sequence, receivedAt: verified.receivedAt, dispatch: verified.dispatch, state: report.state,
-        code: decision.code, worker: report.worker, via: verified.via,
-        detail: report.notes.isEmpty ? nil : report.notes.joined(separator: "; ")))
+        code: decision.code, worker: report.worker, via: verified.via, detail: detail))
     guard isAnswered else { return ReportAnswer(decision.code, action: decision.action) }
-    return answer(
-      decision, run: judged.run, attempt: judged.attempt, report: report, receivedAt: verified.receivedAt)
+    var answer = ReportAnswer(
+      decision.code, action: decision.action, runID: judged.run.id, runState: judged.run.state,
+      attemptState: judged.attempt?.state, detail: detail)
+    if let next = decision.nextRunAt, judged.run.state == .scheduled {
+      answer.retryAfterSeconds = next.seconds(since: verified.receivedAt)
+    }
+    return answer
   }
 
   /// Decides and carries out.
@@ -103,7 +112,8 @@ extension Transaction {
     if decision.code == .applied || !decision.attemptSteps.isEmpty {
       attempt = try apply(
         decision, to: &run, attempt: attempt, error: decision.code == .applied ? errorToKeep(report) : nil,
-        report: report, candidates: policies.candidates, now: verified.receivedAt, actor: actor)
+        report: decision.code == .applied ? report : nil, candidates: policies.candidates, now: verified.receivedAt,
+        actor: actor)
       let startsToWait = run.state == .waiting && wasClaimedAs != .waiting
       let isStopped = run.state == .cancelling && report.state == .completed
       if startsToWait || isStopped {
@@ -131,25 +141,20 @@ extension Transaction {
     }
   }
 
-  private func answer(
-    _ decision: Decision, run: Run, attempt: Attempt?, report: WorkerReport, receivedAt: Timestamp
-  ) -> ReportAnswer {
-    var detail = report.notes
-    switch decision.code {
-    case .staleAttempt: detail.append("attempt \(run.attempt), dispatch \(run.dispatch) is the newest of run \(run.id)")
-    case .terminalRun, .conflict: detail.append("run \(run.id) ended \(run.state.rawValue)")
-    case .alreadyClaimed, .notOwner: detail.append("another holder has claimed attempt \(run.attempt) of run \(run.id)")
-    case .applied, .duplicate, .untimely, .invalidTransition, .unknownToken, .malformed, .forbidden, .notDue, .limited:
-      break
+  /// The rule by which a report was refused, in words; nil when it was not.
+  private func refusal(_ code: VerdictCode, run: Run, attempt: Attempt?, report: WorkerReport) -> String? {
+    let now = "attempt \(run.attempt) is \(attempt?.state.rawValue ?? "not there")"
+    return switch code {
+    case .applied, .duplicate: nil
+    case .staleAttempt: "attempt \(run.attempt), dispatch \(run.dispatch) is the newest of run \(run.id)"
+    case .unknownToken: "run \(run.id) has had no such dispatch: the newest is \(run.attempt).\(run.dispatch)"
+    case .terminalRun: "run \(run.id) ended \(run.state.rawValue)"
+    case .conflict: "run \(run.id) ended \(run.state.rawValue); the first end stands"
+    case .alreadyClaimed, .notOwner: "another holder has claimed attempt \(run.attempt) of run \(run.id)"
+    case .untimely: "\(now); \(report.state.rawValue) came too late and changes nothing"
+    case .invalidTransition: "\(now), which \(report.state.rawValue) cannot follow"
+    case .malformed, .forbidden, .notDue, .limited: nil
     }
-    var answer = ReportAnswer(
-      decision.code, action: decision.action, runID: run.id, runState: run.state,
-      attemptState: attempt?.state,
-      detail: detail.isEmpty ? nil : detail.joined(separator: "; "))
-    if let next = decision.nextRunAt, run.state == .scheduled {
-      answer.retryAfterSeconds = next.seconds(since: receivedAt)
-    }
-    return answer
   }
 
   /// A run that the broker gave back. A message that is not the newest dispatch is dropped: it is stale.

@@ -61,6 +61,41 @@ def test_equal_failures_are_one_group(api, worker, task):
     assert all(group["fingerprint"] and group["first_seen"] and group["last_seen"] for group in groups)
 
 
+def test_the_table_is_filtered(bridge, api, worker, task):
+    """N13, N14: by task key, fingerprint, reason, time and payload, over HTTP and from the command line; the groups add
+    up to the table, each with a sample and its first and last time; looking changes nothing in the broker."""
+    first = die(api, worker, task, {"user": {"id": 42}})
+    second = die(api, worker, task, {"user": {"id": 7}},
+                 error={**BOOM, "message": "order 12 of \"01936a3e-0000-7000-8000-000000000000\" broke"})
+    other = die(api, worker, task, max_attempts=1, error={"type": "Other", "message": "order 4711 of 'bob' broke"})
+    mirrored(worker, task, 3)
+    rows = {row["run"]["id"]: row for row in api.items("/v1/dead-letters", task=task)}
+    middle, last = (rows[run["id"]]["dead_at"] for run in (second, other))
+    boom = rows[first["id"]]["fingerprint"]
+
+    for query, expected in [
+            ({}, [first, second, other]), ({"fingerprint": boom}, [first, second]), ({"reason": "exhausted"}, [other]),
+            ({"reason": "permanent"}, [first, second]), ({"since": middle}, [second, other]),
+            ({"until": middle}, [first]), ({"since": middle, "until": last}, [second]),
+            ({"payload": '{"user.id":42}'}, [first]), ({"payload": '{"user.id":7}', "reason": "exhausted"}, [])]:
+        found = api.items("/v1/dead-letters", task=task, **query)
+        assert {row["run"]["id"] for row in found} == {run["id"] for run in expected}, query
+        options = [word for name, value in query.items() for word in (f"--{name}", value)]
+        if "payload" in query:
+            options[options.index("--payload") + 1] = query["payload"][2:-1].replace('":', "=")
+        printed = bridge.cli("dead-letters", "list", "--task", task, "--output", "json", *options)
+        assert json.loads(printed.stdout)["items"] == found, (query, printed)
+
+    groups = api.items("/v1/dead-letters/groups", task=task)
+    assert {group["fingerprint"]: group["count"] for group in groups} == {boom: 2, rows[other["id"]]["fingerprint"]: 1}
+    of_boom = next(group for group in groups if group["fingerprint"] == boom)
+    assert (of_boom["first_seen"], of_boom["last_seen"]) == (rows[first["id"]]["dead_at"], middle)
+    assert "broke" in json.dumps(of_boom["sample"])
+    printed = bridge.cli("dead-letters", "groups", "--task", task, "--output", "json")
+    assert json.loads(printed.stdout)["items"] == groups
+    assert worker.message_count(f"taskbridge.dead.{task}") == 3
+
+
 def test_the_mirror_carries_payload_properties_and_reason(api, worker, producer, task):
     producer.publish("taskbridge.submit", task, b"\xffraw", content_type="image/png", content_encoding="x-own")
     worker.work(task, "failed", error=BOOM)

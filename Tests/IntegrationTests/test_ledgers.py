@@ -2,6 +2,7 @@
 a broker that comes back empty. Each prints one line with its counts."""
 
 import collections
+import hashlib
 import json
 import os
 import random
@@ -23,6 +24,7 @@ LOAD = os.path.join(os.path.dirname(__file__), "support/load.py")
 RATE = float(os.environ.get("TASKBRIDGE_LEDGER_RATE", "200"))
 KILLS = int(os.environ.get("TASKBRIDGE_LEDGER_KILLS", "20"))
 DELETIONS = int(os.environ.get("TASKBRIDGE_LEDGER_DELETIONS", "5"))
+ACTIVE = int(os.environ.get("TASKBRIDGE_LEDGER_ACTIVE", "10000"))
 CONFIG = {"claim_latency_max_seconds": 2, "heartbeat_seconds": 5,
           "retry": {"strategy": "constant", "initial_seconds": 0.2}}
 
@@ -148,33 +150,60 @@ def _let_pass(seconds):
 
 
 def test_deleting_every_queue_loses_nothing(new_bridge, new_load, broker, capsys):
-    """N1."""
+    """N1: and every exchange, with thousands of runs in every state."""
 
     vhost = broker.new_vhost()
     bridge = new_bridge(CONFIG, amqp_url=broker.vhost_url(vhost))
     load = new_load(bridge)
+    active = submit_active_runs(load)
     load.start_workers()
 
     for round_number in range(1, DELETIONS + 1):
         load.start_producers()
         until(load.is_flowing(len(load.accepted()) + 300), 60, "submissions should be accepted")
-        deleted = delete_all_queues(broker, vhost)
+        deleted = {kind: delete_all(broker, vhost, kind) for kind in ("queues", "exchanges")}
+        assert deleted["queues"] >= 4 and deleted["exchanges"] == 7
         until(load.is_flowing(len(load.accepted()) + 200), 60, "submissions should be accepted again")
         load.finish_producers()
-        tell(capsys, f"queues-deleted {round_number}/{DELETIONS}", queues=deleted, **balance(load))
+        if round_number == 1:
+            bridge.api.post("/v1/runs/resume", {"filter": {"task": [load.task]}})
+        tell(capsys, f"queues-deleted {round_number}/{DELETIONS}", **deleted, active=active, **balance(load, 240))
     check_store(bridge.api, limit=500)
 
 
-def delete_all_queues(broker, vhost):
-    """Deletes every queue of the virtual host that its owner does not hold exclusively; returns how many."""
+def submit_active_runs(load, count=ACTIVE):
+    """A quarter each of ready, scheduled, blocked and paused; they are in the ledger as if a producer had made them."""
+    api, path = load.bridge.api, os.path.join(load.folder, "accepted-active")
+    load.files.append(path)
+    options = {"lease_seconds": 5, "max_lost": 50, "max_attempts": 8}
+    assert api.post(f"/v1/tasks/{load.task}/pause").status == 200
+    with open(path, "w") as ledger:
+        for start in range(0, count, 1_000):
+            runs = []
+            for n in range(start, start + 1_000):
+                more = [{}, {"delay_seconds": 5 + n % 20}, {"depends_on": [f"#{n - start - 2}"]}, {}][n % 4]
+                runs.append({"payload": n, "idempotency_key": f"active-{n}", **options, **more})
+                ledger.write(f"active-{n} {hashlib.sha256(str(n).encode()).hexdigest()}\n")
+            answer = api.call("POST", "/v1/runs/batch", {"defaults": {"task": load.task}, "runs": runs}, timeout=60)
+            assert answer.status == 200, answer
+            ids = [item["run"]["id"] for item in answer.json["items"]][3::4]
+            paused = api.post("/v1/runs/pause", {"filter": {"id": ids}})
+            assert (paused.status, paused.json["changed"]) == (200, 250), paused
+    assert api.post(f"/v1/tasks/{load.task}/resume").status == 200
+    return count
+
+
+def delete_all(broker, vhost, kind):
+    """Deletes every queue (or exchange) of the virtual host that is its users' and not held exclusively; how many."""
     deleted = 0
-    for queue in json.loads(broker.manage("GET", f"queues/{vhost}?disable_stats=true&enable_queue_totals=true")):
+    for found in json.loads(broker.manage("GET", f"{kind}/{vhost}?disable_stats=true&enable_queue_totals=true")):
+        if kind == "exchanges" and not found["name"].startswith("taskbridge."):
+            continue
         try:
-            broker.manage("DELETE", f"queues/{vhost}/{urllib.parse.quote(queue['name'], safe='')}")
+            broker.manage("DELETE", f"{kind}/{vhost}/{urllib.parse.quote(found['name'], safe='')}")
             deleted += 1
         except urllib.error.HTTPError as error:
             assert error.code in (400, 404, 405), error
-    assert deleted >= 4
     return deleted
 
 
@@ -209,4 +238,4 @@ def _some(values, count):
 
 def test_the_ledgers_are_not_weakened():
     if os.environ.get("CI"):
-        assert (RATE, KILLS, DELETIONS) == (200, 20, 5), f"weakened in {ROOT}"
+        assert (RATE, KILLS, DELETIONS, ACTIVE) == (200, 20, 5, 10_000), f"weakened in {ROOT}"

@@ -285,6 +285,25 @@ def dead_letters_sync(g):
     assert [(row["table"], row["removed"]) for row in found] == [(1, 0)]
 
 
+@changing("quarantine release")
+def quarantine_release(g):
+    """N30."""
+    g.run("tasks", "set", g.task, "disabled=true")
+    g.worker.publish("taskbridge.submit", g.task, b"1")
+    row = until(lambda: next((row for row in g.api.quarantine() if row["routing_key"] == g.task), None))
+    g.run("tasks", "set", g.task, "disabled=null")
+    assert g.state(g.run("quarantine", "release", str(row["id"]))["run"]["id"]) in ("ready", "queued", "launched")
+
+
+@changing("quarantine discard")
+def quarantine_discard(g):
+    """N30."""
+    g.nonsense()
+    newest = g.api.quarantine()[0]["id"]
+    assert g.run("quarantine", "discard", str(newest)) == {"id": newest, "outcome": "discarded"}
+    assert newest not in [row["id"] for row in g.api.quarantine()]
+
+
 @pytest.mark.parametrize("verb", sorted(CHANGING))
 def test_a_verb_that_changes_is_seen_over_http(ground, verb):
     CHANGING[verb](ground)

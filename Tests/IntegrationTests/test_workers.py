@@ -465,8 +465,10 @@ def test_a_heartbeat_in_triage_saves_the_attempt(api, worker, task):
 
 
 def test_a_worker_that_acknowledges_and_never_reports_is_given_up(api, worker, task):
-    """J51, N29: by the orphan rule."""
+    """J51, N29: by the orphan rule; a message that merely waits is not, however long."""
 
+    waiting = api.submit_run(task + ".waits", 0)
+    api.wait_state(waiting["id"], "launched")
     run = api.submit_run(task, 1, **QUICK)
     first = worker.next(task)
     first.ack()
@@ -477,6 +479,8 @@ def test_a_worker_that_acknowledges_and_never_reports_is_given_up(api, worker, t
     worker.report(second, "completed")
     second.ack()
     assert api.attempts(run["id"])[0]["state"] == "error"
+    assert [error["type"] for error in api.errors(run["id"])] == ["no_heartbeat"]
+    assert worker.work(task + ".waits")[0].properties.message_id == f"{waiting['id']}.1.1"
 
 
 def test_ends_after_the_end(api, worker, task):
@@ -540,12 +544,14 @@ def test_an_unknown_state_is_malformed_with_the_list(api, worker, task, state):
 
     run = api.submit_run(task, 1)
     held = worker.next(task)
+    kept = len(api.quarantine(code="malformed", limit=1000))
 
     verdict = worker.report(held, state)
 
     assert (verdict["verdict"], verdict["code"]) == ("reject", "malformed")
     assert "completed" in verdict["detail"] and "resource_error" in verdict["detail"]
     assert api.run(run["id"])["state"] in ("launched", "queued")
+    assert len(api.quarantine(code="malformed", limit=1000)) == kept + 1
     worker.report(held, "completed")
     held.ack()
 
