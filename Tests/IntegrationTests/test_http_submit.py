@@ -261,7 +261,7 @@ def test_a_follow_up_runs_also_when_the_first_failed(api, worker, task):
 def test_supersede_ends_the_waiting_run_and_frees_its_key(api, task):
     """T54."""
     old = api.submit_run(task, 1, dedup_key="k", **LATER)
-    answer = api.submit(task, 2, dedup_key="k", on_duplicate="supersede", **LATER)
+    answer = api.submit(task, 2, dedup_key="k", on_duplicate="supersede", expect=(200,), **LATER)
 
     assert (answer["outcome"], answer["replaced_id"]) == ("superseded", old["id"])
     old = api.run(old["id"])
@@ -305,7 +305,8 @@ def test_reject_is_409_and_names_the_active_run(api, task):
     answer = api.post("/v1/runs", {"task": task, "payload": 2, "dedup_key": "k", "on_duplicate": "reject"})
 
     assert answer.status == 409
-    assert old["id"] in answer.body.decode()
+    assert (answer.json["outcome"], answer.json["run"]["id"], answer.code) == ("rejected", old["id"], "rejected")
+    assert old["id"] in answer.json["detail"]
     assert len(api.items("/v1/runs", task=task)) == 1
 
 
