@@ -46,6 +46,7 @@ def test_blocked_runs_name_what_they_wait_for(api, worker, task):
     assert counted["count"] == counted["by_state"]["blocked"] == 3
     assert api.counts()["blocked"] == everywhere == len(api.items("/v1/runs", state="blocked"))
     for run in listed:
+        assert run["blocked_by"] == api.run(run["id"])["blocked_by"] == [open_["id"]]
         assert sorted(run["depends_on"]) == sorted([done["id"], open_["id"]])
         waits = [item["id"] for item in api.items(f"/v1/runs/{run['id']}/dependencies") if not item["satisfied"]]
         reasons = api.get(f"/v1/runs/{run['id']}/explain").json["reasons"]

@@ -234,7 +234,8 @@ def test_skip_on_a_running_run_runs_once_more_with_the_last_payload(api, worker,
 
     assert [answer["outcome"] for answer in answers] == ["requeued"] * 5
     assert {answer["follow_up_id"] for answer in answers} == {follow_up}
-    assert api.run(follow_up)["state"] == "blocked"
+    waiting = api.run(follow_up)
+    assert (waiting["state"], waiting["blocked_by"]) == ("blocked", [first["id"]])
     worker.report(held, "completed")
     held.ack()
     again, _ = worker.work(task)
@@ -293,7 +294,8 @@ def test_supersede_moves_the_dependents_to_the_new_run(api, worker, task):
 
     new = api.submit(task, 2, dedup_key="k", on_duplicate="supersede")["run"]
 
-    assert api.run(after["id"])["state"] == "blocked"
+    shown = api.run(after["id"])
+    assert (shown["state"], shown["blocked_by"]) == ("blocked", [new["id"]])
     assert worker.work(task)[0].run_id == new["id"]
     assert worker.work(task + ".after")[0].run_id == after["id"]
 
