@@ -45,6 +45,7 @@ struct PruneCommand: AsyncParsableCommand {
       var properties = Properties()
       properties.add(dryRun ? "would delete" : "deleted", answer["deleted"]?.text)
       properties.add("remaining", answer["remaining"]?.text)
+      properties.add("mirror_pending", answer["mirror_pending"]?.text)
       return properties
     }
   }

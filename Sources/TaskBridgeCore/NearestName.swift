@@ -13,6 +13,13 @@ public func nearestName(to name: String, among allowed: some Sequence<String>) -
   return best?.name
 }
 
+/// The `count` names that differ least from `name`, the nearest first, however far they are.
+public func nearestNames(to name: String, among names: some Sequence<String>, count: Int) -> [String] {
+  let typed = comparable(name)
+  let ranked = names.map { (distance: editDistance(typed, comparable($0)), name: $0) }
+  return ranked.sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(count).map(\.name)
+}
+
 /// The first 100 bytes in lower case, `-` as `_`.
 private func comparable(_ name: String) -> [UInt8] {
   name.lowercased().utf8.prefix(100).map { $0 == 45 ? 95 : $0 }

@@ -27,16 +27,20 @@ public struct PruneAnswer: Sendable, Equatable, JSONWritable {
   public var deleted: Int
   /// What the same call would delete next: one call deletes a bounded number.
   public var remaining: Int
+  /// Dead letters that stay until the broker has confirmed their messages, which go with them.
+  public var mirrorPending: Int
 
-  public init(deleted: Int, remaining: Int) {
+  public init(deleted: Int, remaining: Int, mirrorPending: Int = 0) {
     self.deleted = deleted
     self.remaining = remaining
+    self.mirrorPending = mirrorPending
   }
 
   public func write(to json: inout JSONWriter) {
     json.object { json in
       json.member("deleted", deleted)
       json.member("remaining", remaining)
+      json.member("mirror_pending", mirrorPending)
     }
   }
 }

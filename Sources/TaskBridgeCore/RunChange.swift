@@ -15,8 +15,10 @@ public struct RunChange: Sendable, Equatable {
   public var name: Field<String> = .absent
   /// Null: it never expires.
   public var expiresAt: Field<Timestamp> = .absent
-  /// 1..1,000; null: what the settings of its task key say.
+  /// 1..1,000, more than are used up; null: what the settings of its task key say.
   public var maxAttempts: Field<Int> = .absent
+
+  public static let maxAttemptsRange = 1...1_000
 
   public static let names = ["priority", "run_at", "tags", "name", "expires_at", "max_attempts"]
 
@@ -35,7 +37,7 @@ public struct RunChange: Sendable, Equatable {
       case "tags": tags = field.tags()
       case "name": name = .set(field.key())
       case "expires_at": expiresAt = .set(field.time())
-      case "max_attempts": maxAttempts = .set(field.integer(1...1_000))
+      case "max_attempts": maxAttempts = .set(field.integer(Self.maxAttemptsRange))
       default: field.unknown(among: Self.names)
       }
       faults += field.faults

@@ -15,6 +15,8 @@ public struct RunView: Sendable, Equatable, JSONWritable {
   public var lastError: String?
   /// Why a ready run is not released.
   public var heldBy: [Hold] = []
+  /// Of a blocked run: what it waits for, at most ``blockersMax``. Nil of others, and where nobody has looked it up.
+  public var blockedBy: [RunID]?
   /// What holds for the run: its own, else that of its task key or the bridge. Nil where nobody has looked it up: then
   /// the run's own is shown.
   public var maxAttempts: Int?
@@ -22,6 +24,9 @@ public struct RunView: Sendable, Equatable, JSONWritable {
   public var effectivePriority: Int
   /// Only where the payload was asked for.
   public var payload: Payload?
+
+  /// Most runs that ``blockedBy`` names.
+  public static let blockersMax = 100
 
   public init(_ run: Run) {
     self.run = run
@@ -57,6 +62,10 @@ public struct RunView: Sendable, Equatable, JSONWritable {
       json.member("depends_on", raw: (dependsOn ?? "[]").utf8)
       json.key("held_by")
       json.array { json in for hold in heldBy { json.value(hold.rawValue) } }
+      if let blockedBy {
+        json.key("blocked_by")
+        json.array { json in for id in blockedBy { json.value(id) } }
+      }
       json.member("progress", raw: progress?.utf8)
       json.member("result", raw: result)
       json.member("last_error", raw: lastError?.utf8)

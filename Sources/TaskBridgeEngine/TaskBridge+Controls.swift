@@ -94,9 +94,25 @@ extension TaskBridge {
     let isNamed =
       configuration.tasks[key] != nil || controls.tasks[key] != nil || controls.pauses[.task(key)] != nil
     guard isNamed || !view.line.counts.isEmpty else {
-      throw Problem(404, "task_not_found", "task \(key) has no run in this store and no settings; PATCH may make some")
+      throw try await notFound(key)
     }
     return view
+  }
+
+  /// Existing task keys that the answer for an unknown one names.
+  private static let nearestMax = 3
+
+  private func notFound(_ key: TaskKey) async throws(Problem) -> Problem {
+    let lines = try await reading { transaction throws(StoreError) in try transaction.taskLines(domain: nil) }
+    let existing = completed(lines, domain: nil, now: now()).map(\.key.rawValue)
+    let nearest = nearestNames(to: key.rawValue, among: existing, count: Self.nearestMax)
+    let next =
+      nearest.isEmpty
+      ? "no task key exists yet: submit a run" : "the nearest existing keys are \(nearest.joined(separator: ", "))"
+    return Problem(
+      404, "task_not_found",
+      "task \(key) has no run in this store and no settings; \(next), or PATCH /v1/tasks/\(key) to make some",
+      allowed: nearest)
   }
 
   /// One task key; an unknown one has no runs and the settings of all.

@@ -20,7 +20,8 @@ extension TaskBridge {
     guard let bound = found else { return PruneAnswer(deleted: 0, remaining: 0) }
     if dryRun {
       let count = try await prunable(request, upTo: bound)
-      return PruneAnswer(deleted: min(count, Self.pruneMax), remaining: max(0, count - Self.pruneMax))
+      return try await answer(
+        request, upTo: bound, deleted: min(count, Self.pruneMax), remaining: max(0, count - Self.pruneMax))
     }
     var (deleted, after) = (0, Int64(0))
     while deleted < Self.pruneMax {
@@ -29,14 +30,17 @@ extension TaskBridge {
       let sequences = try await reading { transaction throws(StoreError) in
         try transaction.prunable(request, upTo: bound, after: last, limit: limit)
       }
-      guard let next = sequences.last else { return PruneAnswer(deleted: deleted, remaining: 0) }
+      guard let next = sequences.last else {
+        return try await answer(request, upTo: bound, deleted: deleted, remaining: 0)
+      }
       for start in stride(from: 0, to: sequences.count, by: Self.pruneSlice) {
         let slice = Array(sequences[start..<min(start + Self.pruneSlice, sequences.count)])
         deleted += try await prune(slice, request, upTo: bound, deletedBefore: deleted)
       }
       after = next
     }
-    return PruneAnswer(deleted: deleted, remaining: try await prunable(request, upTo: bound))
+    let remaining = try await prunable(request, upTo: bound)
+    return try await answer(request, upTo: bound, deleted: deleted, remaining: remaining)
   }
 
   /// Deletes one run that has ended.
@@ -47,6 +51,15 @@ extension TaskBridge {
 
   private func prunable(_ request: PruneRequest, upTo bound: PruneBound) async throws(Problem) -> Int {
     try await reading { transaction throws(StoreError) in try transaction.prunableCount(request, upTo: bound) }
+  }
+
+  private func answer(
+    _ request: PruneRequest, upTo bound: PruneBound, deleted: Int, remaining: Int
+  ) async throws(Problem) -> PruneAnswer {
+    let pending = try await reading { transaction throws(StoreError) in
+      try transaction.mirrorPendingCount(request, upTo: bound)
+    }
+    return PruneAnswer(deleted: deleted, remaining: remaining, mirrorPending: pending)
   }
 
   private func prune(

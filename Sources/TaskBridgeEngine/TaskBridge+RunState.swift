@@ -12,11 +12,11 @@ extension TaskBridge {
   }
 
   /// Changes a run that has not been dispatched.
-  /// - Throws: 404 `run_not_found`, 409 `dispatched`, `terminal_run`.
+  /// - Throws: 404 `run_not_found`, 409 `dispatched`, `terminal_run`, 422 for fewer attempts than it has used up.
   public func change(_ id: RunID, by change: RunChange, actor: String) async throws(Problem) -> RunView {
-    let now = now()
+    let (now, policies) = (now(), context.policyLookup)
     return try await changing(id) { transaction throws(StoreError) in
-      try transaction.change(id, change, now: now, actor: actor)
+      try transaction.change(id, change, policies: policies, now: now, actor: actor)
     }
   }
 }

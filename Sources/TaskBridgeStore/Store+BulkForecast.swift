@@ -6,7 +6,7 @@ package struct BulkForecast: Sendable {
   private var forecast = ReplayForecast()
   /// Dedup keys that runs looked at before will hold.
   private var taken: Set<[String]> = []
-  /// Runs that are replayed with others.
+  /// Runs that are replayed, themselves or with others.
   private var replayed: Set<RunID> = []
 
   package init(asOf: Timestamp, matched: Int) { answer = BulkAnswer(asOf: asOf, matched: matched) }
@@ -31,13 +31,22 @@ package struct BulkForecast: Sendable {
     answer.changed += 1
     forecast.eligible += 1
     if request.verb == .replay, forecast.sample == nil { try keepSample(candidate.id, request.options.patch, db) }
-    guard request.verb.startsAgain, request.options.retry.withDependents else { return }
-    var queue = [candidate.id]
-    while let next = queue.popLast() {
-      for dependent in try db.failedDependents(of: next) where replayed.insert(dependent).inserted {
-        answer.changed += 1
-        queue.append(dependent)
-      }
+    guard request.verb.startsAgain else { return }
+    replayed.insert(candidate.id)
+    if request.options.retry.withDependents { try addDependents(of: candidate.id, db) }
+  }
+
+  /// Those that come back with `id`: what else they wait for comes back as well, or has before.
+  private mutating func addDependents(of id: RunID, _ db: Connection) throws(StoreError) {
+    var order = ReplayOrder()
+    order.insert(try db.failedDependents(of: id))
+    while let next = order.next() {
+      guard !replayed.contains(next.id), let run = try db.run(id: next.id) else { continue }
+      let missing = try db.failedPrerequisites(of: run, limit: .max).contains { !replayed.contains($0) }
+      guard !missing, try replayRefusal(of: run, db) == nil else { continue }
+      replayed.insert(next.id)
+      answer.changed += 1
+      order.insert(try db.failedDependents(of: next.id))
     }
   }
 
@@ -61,6 +70,11 @@ package struct BulkForecast: Sendable {
     {
       return refusal.code
     }
+    return try replayRefusal(of: run, db)
+  }
+
+  private mutating func replayRefusal(of run: Run, _ db: Connection) throws(StoreError) -> String? {
+    if let parentID = run.parentID, try db.state(of: parentID) == .cancelling { return "parent_ended" }
     guard let key = run.dedupKey else { return nil }
     let (home, isBusy) = try db.dedupState(of: run)
     if isBusy || taken.contains([home, key]) { return "dedup_busy" }

@@ -45,10 +45,34 @@ extension Connection {
   }
 }
 
+extension Connection {
+  /// Which runs keep a blocked one waiting: its open prerequisites, or the run whose dedup key it will take over.
+  func adding(blockersTo view: RunView) throws(StoreError) -> RunView {
+    guard view.run.state == .blocked else { return view }
+    var view = view
+    view.blockedBy = try all(
+      """
+      SELECT p.id FROM dependencies d CROSS JOIN runs p ON p.seq = d.prerequisite
+        WHERE d.dependent = ? AND d.satisfied = 0 ORDER BY d.prerequisite LIMIT ?
+      """, view.run.sequence, RunView.blockersMax
+    ) { row throws(StoreError) in try row.runID(0) }
+    if view.blockedBy == [] {
+      view.blockedBy = try all(
+        """
+        SELECT r.id FROM runs r INDEXED BY runs_follow_up
+          WHERE r.follow_up = ? AND r.follow_up IS NOT NULL AND r.finished_at IS NULL
+        """, view.run.id
+      ) { row throws(StoreError) in try row.runID(0) }
+    }
+    return view
+  }
+}
+
 extension ReadTransaction {
   /// The run with this id; nil when there is none.
   package func run(_ id: RunID, includesPayload: Bool = false) throws(StoreError) -> RunView? {
-    try db.runView(id: id, includesPayload: includesPayload)
+    guard let view = try db.runView(id: id, includesPayload: includesPayload) else { return nil }
+    return try db.adding(blockersTo: view)
   }
 
   /// The store's number of the run; nil when there is none.

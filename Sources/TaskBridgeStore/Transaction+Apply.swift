@@ -162,7 +162,8 @@ extension Transaction {
         usage = CASE WHEN ?4 IS NULL THEN usage ELSE json_patch(coalesce(usage, '{}'), ?4) END
     """)
 
-  private func keep(_ error: WorkerError, run: Run, attempt: Int?) throws(StoreError) {
+  /// Keeps the run's last error, which is its attempt's as well when a number is given.
+  func keep(_ error: WorkerError, run: Run, attempt: Int?) throws(StoreError) {
     let text = String(decoding: error.json, as: UTF8.self)
     if let attempt {
       try db.run("UPDATE attempts SET error = ? WHERE run_seq = ? AND number = ?", text, run.sequence, attempt)

@@ -4,9 +4,9 @@ package import TaskBridgeCore
 extension Transaction {
   /// The next release goes by the new values.
   ///
-  /// - Returns: the run, or 404, 409 `dispatched`, 409 `terminal_run`.
+  /// - Returns: the run, or 404, 409 `dispatched`, 409 `terminal_run`, 422 for fewer attempts than it has used up.
   package func change(
-    _ id: RunID, _ change: RunChange, now: Timestamp, actor: String
+    _ id: RunID, _ change: RunChange, policies: PolicyLookup, now: Timestamp, actor: String
   ) throws(StoreError) -> Result<RunID, Problem> {
     guard var run = try run(id) else { return .failure(.runNotFound(id)) }
     guard !run.state.isTerminal else {
@@ -22,6 +22,7 @@ extension Transaction {
           "run \(id) is \(run.state.rawValue): only a run that has not left the store can be changed",
           runID: id))
     }
+    if let problem = attemptsRefusal(of: change, on: run, policies) { return .failure(problem) }
     let was = RunMark(run)
     run.priority = change.priority ?? run.priority
     if case .set(let expiresAt) = change.expiresAt { run.expiresAt = expiresAt }
@@ -52,6 +53,18 @@ extension Transaction {
     let soFar = min(agesFrom, now)
     run.agesFrom = max(soFar, runAt ?? soFar)
     try db.run("UPDATE runs SET ages_from = ? WHERE seq = ?", run.agesFrom, run.sequence)
+  }
+
+  /// Another attempt is due: it has to count as one of `max_attempts`.
+  private func attemptsRefusal(of change: RunChange, on run: Run, _ policies: PolicyLookup) -> Problem? {
+    guard case .set(let asked) = change.maxAttempts else { return nil }
+    let maxAttempts = asked ?? controls.policy(policies.policy(run.task), for: run.task).maxAttempts
+    guard maxAttempts <= run.failures else { return nil }
+    let origin = asked == nil ? ", which the settings of task \(run.task) say," : ""
+    let detail =
+      "max_attempts \(maxAttempts)\(origin) leaves no attempt: \(run.failures) are used up and the next one is due; allowed: \(run.failures + 1)...\(RunChange.maxAttemptsRange.upperBound), or cancel the run"
+    return Problem(
+      422, "invalid_field", detail, errors: [Fault(pointer: "/max_attempts", detail: detail)], runID: run.id)
   }
 
   private func writeDescription(of run: Run, _ change: RunChange) throws(StoreError) {

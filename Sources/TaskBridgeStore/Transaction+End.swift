@@ -67,9 +67,9 @@ extension Transaction {
     guard dependent.state == .blocked || dependent.state == .paused else { return }
     var dependent = dependent
     let was = RunMark(dependent)
-    try move(
-      &dependent, from: was, through: [RunStep(.dependencyFailed, "\(run.id) ended \(run.state.rawValue)")], now: now,
-      actor: actor)
+    let reason = "\(run.id) ended \(run.state.rawValue)"
+    try keep(WorkerError(type: RunState.dependencyFailed.rawValue, message: reason), run: dependent, attempt: nil)
+    try move(&dependent, from: was, through: [RunStep(.dependencyFailed, reason)], now: now, actor: actor)
   }
 
   // MARK: Follow-up of a duplicate
@@ -110,15 +110,17 @@ extension Transaction {
     guard parent.state == .waiting else { return }
     let failed = try failedChild(of: parent)
     if let failed, parent.failFast || parent.openChildren == 0 {
+      let error = WorkerError(type: DeadLetterReason.childFailed.rawValue, message: failed)
+      try keep(error, run: parent, attempt: nil)
       try move(&parent, from: was, through: [RunStep(.failed, failed)], now: now, actor: actor)
-      try bury(
-        parent, reason: .childFailed, error: WorkerError(type: "child_failed", message: failed), now: now)
+      try bury(parent, reason: .childFailed, error: error, now: now)
     } else if parent.openChildren == 0 {
       try move(&parent, from: was, through: [RunStep(.completed, "children have ended")], now: now, actor: actor)
     }
   }
 
-  /// The first child that ended without success in the parent's present series, in words; nil when there is none.
+  /// The first child that ended without success in the parent's present series, in words; nil when there is none. A
+  /// superseded child has ended so only when no other run took its place.
   private func failedChild(of parent: Run) throws(StoreError) -> String? {
     try db.first(Self.failedChild, parent.id) { row throws(StoreError) in
       "child \(try row.runID(0)) ended \(row.text(1))"
@@ -129,7 +131,8 @@ extension Transaction {
     """
     SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
       WHERE c.parent = ? AND c.series_at >= p.series_at
-      AND \(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, column: "c.state"))
+      AND (\(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, column: "c.state"))
+        OR (c.state = 'superseded' AND c.superseded_by IS NULL))
       ORDER BY c.finished_at, c.seq LIMIT 1
     """)
 

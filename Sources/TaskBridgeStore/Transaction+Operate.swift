@@ -34,52 +34,24 @@ extension Transaction {
       return .failure(problem)
     }
     var replayed = [id]
-    // The oldest first: a run is brought back after those of its prerequisites that come back as well, or it would not
-    // wait for them.
-    var pending = options.withDependents ? try inOrder(db.failedDependents(of: id)) : []
-    while let (_, dependent) = pending.popLast() {
+    var order = ReplayOrder()
+    if options.withDependents { order.insert(try db.failedDependents(of: id)) }
+    while let next = order.next() {
+      let (dependent, run) = (next.id, try run(sequence: next.sequence))
       // It comes back with the last of them.
-      if try waitsForFailed(dependent) { continue }
+      if try !db.failedPrerequisites(of: run, limit: 1).isEmpty { continue }
       var options = RetryOptions()
       options.reason = "a prerequisite was replayed"
       switch try replayOne(dependent, options: options, now: now, actor: actor) {
       case .success:
         replayed.append(dependent)
-        for further in try inOrder(db.failedDependents(of: dependent)) { Self.insert(further, into: &pending) }
+        order.insert(try db.failedDependents(of: dependent))
       // Its dedup key is busy: it stays as it is and its own history says why.
-      case .failure(let problem): try audit(try run(dependent), note: problem.detail)
+      case .failure(let problem):
+        try keep(WorkerError(type: "dedup_busy", message: problem.detail), run: run, attempt: nil)
       }
     }
     return .success(replayed)
-  }
-
-  /// Whether a prerequisite of the run, beside those that came back, has ended without success.
-  private func waitsForFailed(_ id: RunID) throws(StoreError) -> Bool {
-    guard let run = try run(id), run.onDependencyFailure != .ignore else { return false }
-    return try db.first(
-      """
-      SELECT 1 FROM dependencies d JOIN runs p ON p.seq = d.prerequisite
-        WHERE d.dependent = ? AND d.satisfied = 0 AND \(Schema.endedBadly(column: "p.")) LIMIT 1
-      """, run.sequence
-    ) { _ throws(StoreError) in true } ?? false
-  }
-
-  /// The oldest last.
-  private func inOrder(_ ids: some Sequence<RunID>) throws(StoreError) -> [(sequence: Int64, id: RunID)] {
-    var runs: [(sequence: Int64, id: RunID)] = []
-    for id in ids { if let run = try run(id) { runs.append((run.sequence, id)) } }
-    return runs.sorted { $0.sequence > $1.sequence }
-  }
-
-  private static func insert(
-    _ run: (sequence: Int64, id: RunID), into pending: inout [(sequence: Int64, id: RunID)]
-  ) {
-    var (low, high) = (0, pending.count)
-    while low < high {
-      let middle = (low + high) / 2
-      if pending[middle].sequence > run.sequence { low = middle + 1 } else { high = middle }
-    }
-    if low == pending.count || pending[low].sequence != run.sequence { pending.insert(run, at: low) }
   }
 
   private func replayOne(
@@ -185,33 +157,13 @@ extension Transaction {
       """, run.sequence, key
     ) { row throws(StoreError) in try row.runID(0) }
   }
-
-  private func audit(_ run: Run?, note: String) throws(StoreError) {
-    guard let run else { return }
-    try db.run(
-      """
-      INSERT INTO outcomes (run_seq, last_error) VALUES (?1, ?2)
-        ON CONFLICT (run_seq) DO UPDATE SET last_error = ?2
-      """, run.sequence, String(decoding: WorkerError(type: "dedup_busy", message: note).json, as: UTF8.self))
-  }
-}
-
-extension Connection {
-  /// Dependents of `id` that ended `dependency_failed` and still lack it, in the order of their submission.
-  func failedDependents(of id: RunID) throws(StoreError) -> [RunID] {
-    try all(
-      """
-      SELECT r.id FROM runs p CROSS JOIN dependencies d INDEXED BY dependencies_prerequisite ON d.prerequisite = p.seq
-        CROSS JOIN runs r ON r.seq = d.dependent
-        WHERE p.id = ? AND d.satisfied = 0 AND r.state = 'dependency_failed' ORDER BY d.dependent
-      """, id
-    ) { row throws(StoreError) in try row.runID(0) }
-  }
 }
 
 extension Transaction {
   /// Dependents of `id` that stay `dependency_failed` although it was replayed.
-  package func failedDependents(of id: RunID) throws(StoreError) -> [RunID] { try db.failedDependents(of: id) }
+  package func failedDependents(of id: RunID) throws(StoreError) -> [RunID] {
+    try db.failedDependents(of: id).map(\.id)
+  }
 }
 
 extension Problem {

@@ -25,14 +25,18 @@ extension ComposedQuery {
     if !request.states.isEmpty { require("+r.state IN (\(Schema.list(request.states)))") }
   }
 
-  /// Those of them that may be deleted. A dead letter whose mirror message is on its way stays until it has arrived and
-  /// can be taken out again.
-  fileprivate mutating func require(prunableFor request: PruneRequest, upTo bound: PruneBound) {
+  fileprivate mutating func require(meantBy request: PruneRequest, upTo bound: PruneBound) {
     require(endedFor: request)
     require("(r.finished_at, r.seq) <= (?, ?)", bound.finishedAt, bound.sequence)
     if request.states.isEmpty {
       require("NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.run_seq = r.seq AND d.resolution IS NULL)")
     }
+  }
+
+  /// Those of them that may be deleted. A dead letter whose mirror message is on its way stays until it has arrived and
+  /// can be taken out again.
+  fileprivate mutating func require(prunableFor request: PruneRequest, upTo bound: PruneBound) {
+    require(meantBy: request, upTo: bound)
     require("NOT EXISTS (SELECT 1 FROM outbox o WHERE o.run_seq = r.seq AND o.kind = 'dead')")
   }
 }
@@ -80,6 +84,18 @@ extension ReadTransaction {
     query.require(prunableFor: request, upTo: bound)
     return try db.all(
       composed: "SELECT count(*) FROM \(request.source) \(query.whereClause)", query.values
+    ) { row throws(StoreError) in row.int(0) }.first ?? 0
+  }
+
+  /// How many runs stay because the messages of their dead letters are on their way to the broker.
+  package func mirrorPendingCount(_ request: PruneRequest, upTo bound: PruneBound) throws(StoreError) -> Int {
+    var query = ComposedQuery()
+    query.require("o.kind = 'dead'")
+    query.require(meantBy: request, upTo: bound)
+    return try db.all(
+      composed: """
+        SELECT count(DISTINCT r.seq) FROM outbox AS o CROSS JOIN runs AS r ON r.seq = o.run_seq \(query.whereClause)
+        """, query.values
     ) { row throws(StoreError) in row.int(0) }.first ?? 0
   }
 
@@ -157,7 +173,7 @@ extension Transaction {
       return .failure(
         Problem(
           409, "mirror_pending",
-          "the dead letter of run \(id) is on its way to the broker, from where it is to be taken out again; try later",
+          "the broker has not confirmed the message of the dead letter of run \(id) in taskbridge.dead.\(run.task) yet, which goes with the run: try again in a second, or, when the broker is down (GET /readyz), once it is back",
           runID: id, retryAfterSeconds: 1))
     }
     try remove(run.sequence, task: run.task, state: run.state)

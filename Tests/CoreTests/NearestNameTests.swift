@@ -9,4 +9,11 @@ import Testing
   func aSlipOfThePenIsRecognised(typed: String, meant: String?) {
     #expect(nearestName(to: typed, among: ["priority", "run_at", "delay_seconds", "dedup_key"]) == meant)
   }
+
+  @Test func theNearestComeFirstAndEqualOnesByName() {
+    let names = ["mail.send", "media.b", "media.thumbnail", "media.a"]
+
+    #expect(nearestNames(to: "media.c", among: names, count: 3) == ["media.a", "media.b", "mail.send"])
+    #expect(nearestNames(to: "x", among: [], count: 3) == [])
+  }
 }

@@ -31,12 +31,22 @@ def test_cancel_a_domain_with_a_running_worker(api, worker, task):
     launched = api.submit_run(domain + ".launched", 1)
     api.wait_state(launched["id"], "launched")
     later = api.submit_run(domain, 1, delay_seconds=3600)
+    blocked = api.submit_run(domain, 1, depends_on=[later["id"]])
+    paused = api.submit_run(domain, 1, delay_seconds=3600)
+    assert api.post(f"/v1/runs/{paused['id']}/pause").status == 200
+    assert api.post(f"/v1/tasks/{domain}/pause").status == 200
+    ready = api.submit_run(domain, 1)
+    ended = api.submit_run(domain, 1)
+    assert api.post(f"/v1/runs/{ended['id']}/cancel").status == 200
     other = api.submit_run(domain + "x", 1, delay_seconds=3600)
 
     answer = bulk(api, "cancel", {"domain": domain}, reason="gone")
 
-    assert set(answer["ids"]) == {running["id"], launched["id"], later["id"]}
-    assert (answer["matched"], answer["changed"], answer["skipped"]) == (3, 3, [])
+    waiting = [later["id"], blocked["id"], paused["id"], ready["id"]]
+    assert set(answer["ids"]) == {running["id"], launched["id"], *waiting}
+    assert (answer["matched"], answer["changed"]) == (7, 6) and answer["as_of"]
+    assert answer["skipped"] == [{"id": ended["id"], "reason": "terminal_run"}]
+    assert {api.run(run)["state"] for run in waiting} == {"cancelled"}
     assert api.run(running["id"])["state"] == "cancelling"
     stale = worker.next(domain + ".launched")
     assert worker.report(stale, "running")["code"] == "terminal_run"
@@ -47,6 +57,24 @@ def test_cancel_a_domain_with_a_running_worker(api, worker, task):
     api.wait_state(running["id"], "cancelled")
     assert api.run(other["id"])["state"] == "scheduled"
     assert api.audit(launched["id"])[-1]["reason"] == "gone"
+
+
+def test_the_dry_run_and_its_time(api, task):
+    """T22, T23: any filter works, here a tag key's prefix, and touches nothing else; the dry run changes nothing and says
+    the same; what is newer than its time is left alone."""
+    tagged = {"tags": {f"{task}.a": "1", f"{task}.b": "2"}, "delay_seconds": 3600}
+    old = api.submit_run(task, 1, **tagged)["id"]
+    other = api.submit_run(task, 1, tags={f"{task}x": "1"}, delay_seconds=3600)["id"]
+    filters = {"tag_prefix": task + ".", "state": ["scheduled", "ready"], "created_after": "2001-01-01T00:00:00Z"}
+
+    dry = bulk(api, "cancel", filters, dry_run=True)
+    assert api.run(old)["state"] == "scheduled"
+    new = until(lambda: (run := api.submit_run(task, 2, **tagged))["created_at"] > dry["as_of"] and run["id"])
+    done = bulk(api, "cancel", filters, as_of=dry["as_of"])
+
+    assert dry == done and (done["matched"], done["changed"], done["ids"]) == (1, 1, [old])
+    assert [api.run(run)["state"] for run in (old, other, new)] == ["cancelled", "scheduled", "scheduled"]
+    assert new in bulk(api, "cancel", filters)["ids"]
 
 
 def test_cancelled_runs_stay_so_after_a_restart(new_bridge, connect):

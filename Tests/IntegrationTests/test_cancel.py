@@ -13,30 +13,50 @@ def cancel(api, run, expect=200):
     return answer
 
 
-@pytest.mark.parametrize("waiting", ["scheduled", "blocked"])
-def test_a_waiting_run_is_cancelled_at_once(api, task, waiting):
-    """T24."""
-    first = api.submit_run(task, 1, dedup_key="k", **LATER)
-    run = first if waiting == "scheduled" else api.submit_run(task, 1, depends_on=[first["id"]])
+@pytest.mark.parametrize("waiting", ["scheduled", "blocked", "ready", "paused"])
+def test_a_waiting_run_is_cancelled_at_once(api, worker, task, waiting):
+    """T24: its dedup key is free, and nothing is published for it afterwards."""
+    assert api.post(f"/v1/tasks/{task}/pause").status == 200
+    first = api.submit_run(task, 0, **LATER)
+    fields = {"blocked": {"depends_on": [first["id"]]}, "scheduled": LATER}.get(waiting, {})
+    run = api.submit_run(task, 1, dedup_key="k", **fields)
+    if waiting == "paused":
+        assert api.post(f"/v1/runs/{run['id']}/pause").status == 200
+    assert api.run(run["id"])["state"] == waiting
 
     cancel(api, run)
 
     ended = api.run(run["id"])
     assert ended["state"] == "cancelled" and ended["finished_at"]
     assert api.audit(run["id"])[-1]["reason"] == "no longer wanted"
-    if waiting == "scheduled":
-        assert api.submit(task, 1, dedup_key="k", **LATER)["outcome"] == "inserted"
+    other = api.submit(task, 2, dedup_key="k")
+    assert other["outcome"] == "inserted"
+    assert api.post(f"/v1/tasks/{task}/resume").status == 200
+    assert api.post(f"/v1/runs/{first['id']}/state", {"state": "ready"}).json["status"] == "accept"
+    assert {worker.work(task)[0].run_id for _ in range(2)} == {first["id"], other["run"]["id"]}
+    assert worker.get(f"taskbridge.run.{task}") is None and api.attempts(run["id"]) == []
 
 
-def test_cancelling_twice_is_the_same_answer_and_one_row(api, task):
-    """T20."""
-    run = api.submit_run(task, 1, **LATER)
-    cancel(api, run)
-    rows = len(api.audit(run["id"]))
+def claimed(api, worker, task):
+    api.submit_run(task, 1)
+    held = worker.next(task)
+    worker.report(held, "running")
+    return held
 
-    cancel(api, run)
 
-    assert len(api.audit(run["id"])) == rows
+def test_cancelling_twice_is_the_same_answer_and_one_row(api, worker, task):
+    """T20: also while its worker has not answered yet."""
+    held = claimed(api, worker, task)
+    for run in (api.submit_run(task, 1, **LATER), api.run(held.run_id)):
+        first = cancel(api, run).json
+        rows = api.audit(run["id"])
+
+        again = cancel(api, run).json
+
+        assert again == first and first["id"] == run["id"]
+        assert api.audit(run["id"]) == rows
+    worker.report(held, "cancelled")
+    held.ack()
 
 
 def test_the_message_of_a_cancelled_run_is_answered_abort(api, worker, task):

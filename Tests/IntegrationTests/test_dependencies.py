@@ -94,11 +94,13 @@ def test_fail_leaves_the_next_one_its_own_policy(api, worker, task):
     assert worker.work(task + ".c")[0].run_id == c["id"]
 
 
-@pytest.mark.parametrize("ending", ["failed", "dead_lettered", "cancelled", "expired"])
+@pytest.mark.parametrize("ending", ["failed", "dead_lettered", "cancelled", "expired", "superseded"])
 def test_ignore_goes_on_after_any_bad_end(api, worker, task, ending):
     """T34."""
     if ending == "expired":
         a = api.submit_run(task, 1, ttl_seconds=1.0, **LATER)
+    elif ending == "superseded":
+        a = api.submit_run(task, 1, workflow_id=task, **LATER)
     else:
         # Used-up attempts are looked at before permanence: `failed` needs a try left.
         a = api.submit_run(task, 1, max_attempts=2 if ending == "failed" else 1)
@@ -111,6 +113,10 @@ def test_ignore_goes_on_after_any_bad_end(api, worker, task, ending):
         worker.work(task, "failed", error={"type": "T", "message": "no"})
     elif ending == "cancelled":
         assert api.post(f"/v1/runs/{a['id']}/cancel", {"reason": "test"}).status == 200
+    elif ending == "superseded":
+        # By a workflow in which nothing takes its place.
+        assert api.post("/v1/runs/batch", {"supersedes_workflow_id": task, "runs": [
+            {"task": task + ".new", "payload": 1, **LATER}]}).status == 200
 
     api.wait_state(a["id"], ending)
     assert worker.work(task + ".after")[0].run_id == after["id"]

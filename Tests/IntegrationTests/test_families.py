@@ -46,6 +46,7 @@ def test_blocked_runs_name_what_they_wait_for(api, worker, task):
     assert counted["count"] == counted["by_state"]["blocked"] == 3
     assert api.counts()["blocked"] == everywhere == len(api.items("/v1/runs", state="blocked"))
     for run in listed:
+        assert run["blocked_by"] == api.run(run["id"])["blocked_by"] == [open_["id"]]
         assert sorted(run["depends_on"]) == sorted([done["id"], open_["id"]])
         waits = [item["id"] for item in api.items(f"/v1/runs/{run['id']}/dependencies") if not item["satisfied"]]
         reasons = api.get(f"/v1/runs/{run['id']}/explain").json["reasons"]
@@ -100,15 +101,26 @@ def test_a_paused_dependent_fails_without_waiting_for_resume(api, worker, task):
     api.wait_state(after["id"], "dependency_failed")
 
 
-@pytest.mark.parametrize("child_end", ["failed", "dead_lettered", "cancelled"])
+@pytest.mark.parametrize("child_end", ["failed", "dead_lettered", "cancelled", "expired", "dependency_failed",
+                                       "superseded"])
 def test_the_first_failed_child_fails_the_parent(api, worker, task, child_end):
     """T38: with fail_fast, once the parent's own work is done; siblings are cancelled, the reason is child_failed."""
     parent, held = running(api, worker, task)
-    child = api.submit_run(task + ".child", 1, parent_id=parent["id"], max_attempts=2 if child_end == "failed" else 1)
+    first = api.submit_run(task + ".first", 1, **LATER)
+    fields = {"failed": {"max_attempts": 2}, "dead_lettered": {"max_attempts": 1}, "cancelled": LATER,
+              "dependency_failed": {"depends_on": [first["id"]]}, "expired": {"ttl_seconds": 0.3, **LATER},
+              "superseded": {"workflow_id": task, **LATER}}
+    child = api.submit_run(task + ".child", 1, parent_id=parent["id"], **fields[child_end])
     sibling = api.submit_run(task + ".sibling", 1, parent_id=parent["id"], **LATER)
     if child_end == "cancelled":
         cancel(api, child["id"])
-    else:
+    elif child_end == "dependency_failed":
+        cancel(api, first["id"])
+    elif child_end == "superseded":
+        # By a workflow in which nothing takes its place.
+        assert api.post("/v1/runs/batch", {"supersedes_workflow_id": task, "runs": [
+            {"task": task + ".new", "payload": 1, **LATER}]}).status == 200
+    elif child_end != "expired":
         worker.work(task + ".child", "failed", error={"type": "T", "retryable": child_end != "failed"})
     api.wait_state(child["id"], child_end)
     assert state(api, parent) == "running"

@@ -103,6 +103,18 @@ def test_a_bad_submission_is_refused_and_nothing_is_stored(bridge, api, name):
     assert api.get("/livez").status == 200
 
 
+@pytest.mark.parametrize("name, pointer, limit", [
+    ("33 tags", "/tags", 32), ("tag key of 65 bytes", "/tags", 64), ("tag value of 257 bytes", "/tags/t", 256),
+    ("dedup key of 513 bytes", "/dedup_key", 512)])
+def test_a_limit_is_named_with_its_field(api, name, pointer, limit):
+    """T58."""
+    answer = api.call("POST", "/v1/runs", body=REFUSED[name][0].encode())
+
+    error, = answer.json["errors"]
+    assert answer.status == 422
+    assert error["pointer"].startswith(pointer) and str(limit) in error["detail"], answer
+
+
 def test_a_wrong_type_has_a_pointer(api):
     answer = api.call("POST", "/v1/runs", body=body(priority='"high"'))
 

@@ -251,7 +251,8 @@ def test_skip_on_a_running_run_runs_once_more_with_the_last_payload(api, worker,
 
     assert [answer["outcome"] for answer in answers] == ["requeued"] * 5
     assert {answer["follow_up_id"] for answer in answers} == {follow_up}
-    assert api.run(follow_up)["state"] == "blocked"
+    waiting = api.run(follow_up)
+    assert (waiting["state"], waiting["blocked_by"]) == ("blocked", [first["id"]])
     worker.report(held, "completed")
     held.ack()
     again, _ = worker.work(task)
@@ -278,7 +279,7 @@ def test_a_follow_up_runs_also_when_the_first_failed(api, worker, task):
 def test_supersede_ends_the_waiting_run_and_frees_its_key(api, task):
     """T54."""
     old = api.submit_run(task, 1, dedup_key="k", **LATER)
-    answer = api.submit(task, 2, dedup_key="k", on_duplicate="supersede", **LATER)
+    answer = api.submit(task, 2, dedup_key="k", on_duplicate="supersede", expect=(200,), **LATER)
 
     assert (answer["outcome"], answer["replaced_id"]) == ("superseded", old["id"])
     old = api.run(old["id"])
@@ -310,7 +311,8 @@ def test_supersede_moves_the_dependents_to_the_new_run(api, worker, task):
 
     new = api.submit(task, 2, dedup_key="k", on_duplicate="supersede")["run"]
 
-    assert api.run(after["id"])["state"] == "blocked"
+    shown = api.run(after["id"])
+    assert (shown["state"], shown["blocked_by"]) == ("blocked", [new["id"]])
     assert worker.work(task)[0].run_id == new["id"]
     assert worker.work(task + ".after")[0].run_id == after["id"]
 
@@ -322,7 +324,8 @@ def test_reject_is_409_and_names_the_active_run(api, task):
     answer = api.post("/v1/runs", {"task": task, "payload": 2, "dedup_key": "k", "on_duplicate": "reject"})
 
     assert answer.status == 409
-    assert old["id"] in answer.body.decode()
+    assert (answer.json["outcome"], answer.json["run"]["id"], answer.code) == ("rejected", old["id"], "rejected")
+    assert old["id"] in answer.json["detail"]
     assert len(api.items("/v1/runs", task=task)) == 1
 
 

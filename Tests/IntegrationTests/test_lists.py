@@ -84,6 +84,11 @@ def test_dead_letters_of_a_domain_two_ways(new_bridge, connect, task):
     assert {letter["reason"] for letter in letters} == {"exhausted"}
     assert all(letter["fingerprint"] and letter["replays"] == 0 for letter in letters)
     assert count(api, domain="shop", state=["failed", "dead_lettered"]) == 3
+    assert api.post("/v1/dead-letters/discard", {"ids": [runs[0]]}).json["changed"] == 1
+    assert {letter["run"]["id"] for letter in api.items("/v1/dead-letters", domain="shop")} == {runs[1], runs[3]}
+    done = api.items("/v1/dead-letters", domain="shop", resolution="discarded")
+    assert [(letter["run"]["id"], letter["resolution"]) for letter in done] == [(runs[0], "discarded")]
+    assert runs[0] in ids(api.items("/v1/runs", domain="shop", state="dead_lettered"))
 
 
 def test_a_first_try_a_retry_and_a_replay_are_told_apart(api, worker, task):

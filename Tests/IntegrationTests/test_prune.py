@@ -38,7 +38,7 @@ def test_keep_last_keeps_the_most_recently_finished(api, worker, task):
     assert not any(gone(api, run) for run in runs)
     done = prune(api, keep_last=2, task=task)
 
-    assert told == done == {"deleted": 3, "remaining": 0}
+    assert told == done == {"deleted": 3, "remaining": 0, "mirror_pending": 0}
     assert [gone(api, run) for run in runs] == [True] * 3 + [False] * 2
     assert prune(api, older_than_days=1, task=task)["deleted"] == 0
     assert prune(api, older_than_days=0, task=task)["deleted"] == 2
@@ -110,6 +110,35 @@ def test_one_run_is_deleted(api, worker, task):
     until(lambda: worker.message_count(f"taskbridge.dead.{task}") == 0, what="the mirror should be in line")
 
 
+def test_a_dead_letter_that_the_broker_has_not_seen(new_bridge, new_broker, connect, task):
+    """T49, P23: while the broker is down it stays, and both answers say so; once it is back it can go."""
+    from support.amqp import Worker
+    broker = new_broker()
+    broker.start()
+    bridge = new_bridge(amqp_url=broker.url, check=False)
+    api, worker = bridge.api, connect(Worker, broker.url)
+    run = api.submit_run(task, 1)["id"]
+    held = worker.next(task)
+    worker.report(held, "running")
+    held.ack()
+    worker.close()
+    broker.stop()
+    until(lambda: bridge.readyz().status == 503, 30)
+    assert api.report(held.token, "failed", **PERMANENT)["run_state"] == "failed"
+    named = {"keep_last": 0, "states": ["failed"]}
+
+    assert prune(api, **named) == prune(api, dry_run=True, **named) == \
+        {"deleted": 0, "remaining": 0, "mirror_pending": 1}
+    refused = api.call("DELETE", f"/v1/runs/{run}")
+    assert (refused.status, refused.code, refused.headers["Retry-After"]) == (409, "mirror_pending", "1")
+    assert f"taskbridge.dead.{task}" in refused.json["detail"] and "once it is back" in refused.json["detail"]
+
+    broker.start()
+    until(lambda: prune(api, dry_run=True, **named)["deleted"] == 1, 60)
+    assert prune(api, **named) == {"deleted": 1, "remaining": 0, "mirror_pending": 0}
+    assert gone(api, run)
+
+
 def test_the_late_worker_of_a_deleted_run_is_answered(api, worker, task):
     """P23, N26: the message of a run that is gone is of no use to whoever holds it."""
     run = api.submit_run(task, 1)["id"]
@@ -172,4 +201,4 @@ def test_a_slice_that_fails_is_reported(new_bridge, connect, task):
     with sqlite3.connect(os.path.join(bridge.data, "taskbridge.db"), timeout=10) as store:
         store.execute("DROP TABLE holds")
     store.close()
-    assert prune(api, keep_last=0) == {"deleted": 3, "remaining": 0}
+    assert prune(api, keep_last=0) == {"deleted": 3, "remaining": 0, "mirror_pending": 0}

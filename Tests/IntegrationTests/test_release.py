@@ -56,14 +56,16 @@ def test_what_is_paused_waits_and_goes_on_in_order(api, worker, task, kind):
 
 
 def test_the_whole_bridge_is_paused_over_a_restart(new_bridge, connect, task):
-    """T75: nothing new leaves the store, running work reports as usual, a restart changes nothing."""
+    """T73, T75: nothing new leaves the store, running work reports as usual, a restart changes nothing, neither for the
+    pause of a group."""
     bridge = new_bridge()
     api, worker = bridge.api, connect(Worker, bridge.amqp_url)
     running = api.submit_run(task, 1)
     held = worker.next(task)
     worker.report(held, "running")
     post(api, "/v1/pause")
-    run = api.submit_run(task, 2)
+    post(api, "/v1/groups/g/pause", {"until": FOREVER})
+    run, grouped = api.submit_run(task, 2), api.submit_run(task, 3, group="g")
     assert worker.report(held, "completed")["code"] == "applied"
     held.ack()
 
@@ -75,6 +77,9 @@ def test_the_whole_bridge_is_paused_over_a_restart(new_bridge, connect, task):
     post(api, "/v1/resume")
     worker.work(task)
     api.wait_state(run["id"], "completed")
+    assert (api.run(grouped["id"])["state"], held_by(api, grouped)) == ("ready", ["group_paused"])
+    group, = api.items("/v1/groups")
+    assert (group["name"], group["paused"], group["paused_until"][:19], group["ready"]) == ("g", True, FOREVER[:19], 1)
 
 
 def test_a_pause_ends_by_itself_within_a_second(api, task):
@@ -104,14 +109,19 @@ def test_a_dispatched_run_cannot_be_paused(api, task):
     assert f"/v1/tasks/{task}/pause" in answer.json["detail"]
 
 
-@pytest.mark.parametrize("kind,hold", [("tasks", "task_limit"), ("groups", "group_limit")])
-def test_a_limit_is_kept_under_load(bridge, api, connect, task, kind, hold):
-    """T71, T75: many workers, never more than the limit at work; the change works at once."""
+@pytest.mark.parametrize("kind,hold,workers", [("tasks", "task_limit", 10), ("groups", "group_limit", 50)])
+def test_a_limit_is_kept_under_load(bridge, api, connect, task, kind, hold, workers):
+    """T71, T75: many workers, never more than the limit dispatched or at work; the change works at once."""
     group = "g-" + task
     patch(api, f"/v1/{kind}/{task if kind == 'tasks' else group}", {"concurrency_limit": 3})
     runs = [api.submit_run(task, n, group=group) for n in range(60)]
     until(lambda: any(hold in held_by(api, run) for run in runs[:5]))
     lock, at_work, most, done = threading.Lock(), [0], [0], []
+
+    def slots():
+        views = [api.get(f"/v1/tasks/{task}").json] if kind == "tasks" else api.items("/v1/groups")
+        view = next(view for view in views if view.get("name", group) == group)
+        return view["queued"] + view["launched"] + view["running"]
 
     def work():
         worker = Worker(bridge.amqp_url)
@@ -119,7 +129,7 @@ def test_a_limit_is_kept_under_load(bridge, api, connect, task, kind, hold):
             while len(done) < len(runs):
                 held = worker.get(f"taskbridge.run.{task}")
                 if held is None:
-                    time.sleep(0.02)
+                    time.sleep(0.002 * workers)
                     continue
                 with lock:
                     at_work[0] += 1
@@ -134,12 +144,16 @@ def test_a_limit_is_kept_under_load(bridge, api, connect, task, kind, hold):
         finally:
             worker.close()
 
-    threads = [threading.Thread(target=work) for _ in range(10)]
+    threads = [threading.Thread(target=work) for _ in range(workers)]
     for thread in threads:
         thread.start()
+    taken = []
     for thread in threads:
-        thread.join(60)
+        while thread.is_alive():
+            taken.append(slots())
+            thread.join(0.05)
 
+    assert 1 <= max(taken) <= 3
     assert sorted(done) == sorted(run["id"] for run in runs)
     assert 2 <= most[0] <= 3
 
@@ -157,10 +171,11 @@ def test_a_full_group_holds_back_no_other(api, worker, task):
     assert group in [item["name"] for item in api.items("/v1/groups")]
 
 
-def test_a_rate_is_kept_and_says_when(api, worker, task):
-    """T74."""
-    patch(api, f"/v1/tasks/{task}", {"rate_per_second": 5, "rate_burst": 2})
-    runs = [api.submit_run(task, n) for n in range(12)]
+@pytest.mark.parametrize("kind", ["tasks", "groups"])
+def test_a_rate_is_kept_and_says_when(api, worker, task, kind):
+    """T74: of a task key and of a group."""
+    patch(api, f"/v1/{kind}/{task}", {"rate_per_second": 5, "rate_burst": 2})
+    runs = [api.submit_run(task, n, group=task) for n in range(12)]
     reason = until(lambda: next((r for r in explain(api, runs[-1])["reasons"] if r["code"] == "rate_limit"), None))
 
     for run in runs:

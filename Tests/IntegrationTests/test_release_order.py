@@ -107,7 +107,9 @@ def test_the_order_can_be_changed_until_the_last_moment(api, worker, task):
 
 def test_the_ready_runs_by_priority_with_what_holds_them(api, task):
     """T3: most urgent first, older first inside a priority; counts by the same filters, states add up."""
-    runs = paused(api, task, [{"priority": 9}, {"priority": 3}, {"priority": 9}, {"delay_seconds": 3600}])
+    runs = paused(api, task, [{"priority": 9}, {"priority": 3}, {"priority": 9}, {"delay_seconds": 3600},
+                              {"depends_on": ["#3"]}, {"depends_on": ["#3"]}, {}])
+    assert api.post(f"/v1/runs/{runs[6]['id']}/pause").status == 200
 
     page = api.get("/v1/runs", state="ready", sort="priority", task=task, limit=2).json
     rest = api.get("/v1/runs", state="ready", sort="priority", task=task, limit=2, cursor=page["next_cursor"]).json
@@ -117,6 +119,9 @@ def test_the_ready_runs_by_priority_with_what_holds_them(api, task):
     counted = api.post("/v1/runs/count", {"task": task, "state": ["ready", "scheduled"]}).json
     assert counted["count"] == 4
     assert {state: count for state, count in counted["by_state"].items() if count} == {"ready": 3, "scheduled": 1}
+    for state, number in [("ready", 3), ("scheduled", 1), ("blocked", 2), ("paused", 1)]:
+        assert api.post("/v1/runs/count", {"task": task, "state": state}).json["count"] == number
+        assert len(api.items("/v1/runs", task=task, state=state)) == number
 
 
 def test_retries_go_first_among_equals(api, worker, task):

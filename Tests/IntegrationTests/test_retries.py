@@ -177,8 +177,11 @@ def test_expiry_by_state(api, worker, task):
     launched = api.submit_run(task, 1, ttl_seconds=1.5, dedup_key="k")
     paused = api.submit_run(task, 1, ttl_seconds=1.0, **LATER)
     assert api.post(f"/v1/runs/{paused['id']}/pause").status == 200
+    at = launched["expires_at"]
+    absolute = api.submit_run(task, 1, expires_at=at, **LATER)
+    assert absolute["expires_at"] == at
 
-    for run in (launched, paused):
+    for run in (launched, paused, absolute):
         api.wait_state(run["id"], "expired")
 
     stale = worker.next(task)

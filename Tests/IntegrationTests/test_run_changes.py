@@ -32,6 +32,27 @@ def test_a_change_holds_for_the_next_release(new_bridge, connect, task):
     assert worker.message_count(f"taskbridge.run.{task}") == 0
 
 
+def test_attempts_that_are_used_up_stay_so(api, worker, task):
+    """P21, T67: fewer attempts than are used up are refused with both numbers; just one more is given and then none."""
+    run = api.submit_run(task, 1, retry={"strategy": "constant", "initial_seconds": 3600, "max_seconds": 3600})
+    worker.work(task, "failed")
+    assert patch(api, run, run_at=None).json["state"] == "ready"
+    worker.work(task, "failed")
+    before = api.run(run["id"])
+
+    for refused in (1, 2):
+        answer = patch(api, run, max_attempts=refused, priority=0)
+        assert (answer.status, answer.json["errors"][0]["pointer"]) == (422, "/max_attempts")
+        assert f"max_attempts {refused}" in answer.json["detail"] and "2 are used up" in answer.json["detail"]
+    assert api.call("PATCH", f"/v1/tasks/{task}", {"max_attempts": 2}).status == 200
+    assert patch(api, run, max_attempts=None).status == 422
+    assert api.call("PATCH", f"/v1/tasks/{task}", {"max_attempts": None}).status == 200
+    assert api.run(run["id"]) == before
+    assert patch(api, run, max_attempts=3, run_at=None).json["max_attempts"] == 3
+
+    assert worker.work(task, "failed")[1]["run_state"] == "dead_lettered"
+
+
 def test_a_run_is_shown_with_its_payload(api, task):
     """P22: binary payloads as payload_base64 with their content type; an unknown id is named."""
     data = bytes(range(256))

@@ -176,6 +176,11 @@ def test_the_snapshot_knows_schedules(bridge, api, task, name):
     assert snapshot["next_run_at"] == min(due)
     soon = api.submit_run(task, delay_seconds=3600)
     assert api.get("/v1/snapshot", domain=domain).json["next_run_at"] <= soon["run_at"]
+    api.submit_run(task, delay_seconds=60)
+    listed = data(bridge.cli("runs", "--state", "scheduled", "--sort", "run_at", "--task", task, "--output", "json"))
+    due = [run["run_at"] for run in listed["items"]]
+    assert len(due) == 2 and due == sorted(due) and due[1] == soon["run_at"]
+    assert listed["items"] == api.items("/v1/runs", state="scheduled", sort="run_at", task=task)
     for schedule in (name, other):
         assert api.call("DELETE", f"/v1/schedules/{schedule}").status == 204
 

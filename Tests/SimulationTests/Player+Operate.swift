@@ -92,10 +92,12 @@ extension Player {
     wanted.priority = change.priority
     wanted.runAt = field(change.runAt)
     wanted.expiresAt = field(change.expiresAt)
-    let (id, now, asked) = (model.runs[run].id, now, wanted)
+    let (id, now, policies, asked) = (model.runs[run].id, now, policies, wanted)
     note("change run \(run) \(change)")
-    guard let result = try await write({ tx throws(StoreError) in try tx.change(id, asked, now: now, actor: "test") })
-    else { return }
+    let result = try await write { tx throws(StoreError) in
+      try tx.change(id, asked, policies: policies, now: now, actor: "test")
+    }
+    guard let result else { return }
     try check(result, model.change(run, change), "change of run \(run)")
   }
 

@@ -123,7 +123,7 @@ import Testing
         change.runAt = .set(Self.at(seconds))
         let wanted = change
         _ = try await test.store.write { tx throws(StoreError) in
-          try tx.change(id, wanted, now: Self.at(now), actor: "test")
+          try tx.change(id, wanted, policies: policies, now: Self.at(now), actor: "test")
         }.get()
       }
 

@@ -162,6 +162,41 @@ import Testing
     }
   }
 
+  @Test("S11: the dry run counts a dependent when all that it waits for comes back, and once")
+  func theForecastOfDependents() async throws {
+    try await withTemporaryStore { test in
+      let a = try await test.add("a") { $0.maxAttempts = 1 }
+      let b = try await test.add("b") { $0.maxAttempts = 1 }
+      let both = try await test.add { $0.dependsOn = [.run(a), .run(b)] }
+      let after = try await test.add { $0.dependsOn = [.run(both)] }
+      let keyed = try await test.add("k") {
+        $0.dependsOn = [.run(a)]
+        $0.dedupKey = "k"
+      }
+      for dispatch in try await test.launch() { try await test.report(.failed, dispatch.id) }
+      try await test.add("k") {
+        $0.dedupKey = "k"
+        $0.delaySeconds = 100
+      }
+      func retry(_ filter: String) throws -> BulkRequest {
+        try BulkRequest(.retry, json: filter) { $0.retry.withDependents = true }
+      }
+
+      let whole = try await test.forecast(retry(#"{"state":"dead_lettered"}"#))
+      let named = try await test.forecast(retry(#"{"state":["dead_lettered","dependency_failed"]}"#))
+      let first = try await test.forecast(retry(#"{"task":"a"}"#))
+      let one = try await test.bulk(retry(#"{"task":"a"}"#))
+      let second = try await test.forecast(retry(#"{"task":"b"}"#))
+      let two = try await test.bulk(retry(#"{"task":"b"}"#))
+
+      #expect((whole.matched, whole.changed) == (2, 4))
+      #expect((named.matched, named.changed) == (5, 4))
+      #expect(named.skipped.map(\.id) == [keyed])
+      #expect((first.changed, one.changed) == (1, [a]))
+      #expect((second.changed, two.changed) == (3, [b, both, after]))
+    }
+  }
+
   @Test("J55: a workflow that is replayed as a whole runs in its order")
   func aReplayedWorkflowKeepsItsOrder() async throws {
     try await withTemporaryStore { test in

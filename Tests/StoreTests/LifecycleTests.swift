@@ -146,6 +146,27 @@ import Testing
     }
   }
 
+  @Test("T70: a hundred snoozes use up no attempt")
+  func snoozesUseUpNoAttempt() async throws {
+    try await withTemporaryStore { test in
+      let id = try await test.add {
+        $0.maxAttempts = 1
+        $0.maxLost = 1
+      }
+      for number in 1...100 {
+        let dispatch = try #require(try await test.launch().first)
+        #expect(dispatch.run.attempt == number)
+        #expect(try await test.report(.snoozed, dispatch.id) { $0.retryAfterSeconds = 0 }.runState == .scheduled)
+        try await test.promote(now: TestStore.start)
+      }
+
+      let run = try await test.run(id)
+      #expect((run.failures, run.losses) == (0, 0))
+      let last = try #require(try await test.launch().first)
+      #expect(try await test.report(.completed, last.id).runState == .completed)
+    }
+  }
+
   @Test("J25: an orphan counts as a loss")
   func anOrphanCountsAsALoss() async throws {
     try await withTemporaryStore { test in

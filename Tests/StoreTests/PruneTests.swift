@@ -114,12 +114,23 @@ import Testing
       try await test.report(.failed, dispatch.id)
       let request = PruneRequest(.keepLast(0), states: [.deadLettered])
 
+      let bound = PruneBound(finishedAt: Self.later)
+      @Sendable func pending(_ tx: ReadTransaction) throws(StoreError) -> [Int] {
+        [
+          try tx.mirrorPendingCount(request, upTo: bound),
+          try tx.mirrorPendingCount(PruneRequest(.keepLast(0)), upTo: bound),
+        ]
+      }
+
+      let waiting = try await test.store.read(pending)
       let early = try await prune(test, request, now: Self.later)
       let refused = try await test.store.write { tx throws(StoreError) in try tx.delete(id) }
       try await mirrored(test)
       let late = try await prune(test, request, now: Self.later)
 
       #expect(early == (0, 0) && late == (1, 1))
+      #expect(waiting == [1, 0], "it is not meant where its state is not named")
+      #expect(try await test.store.read(pending) == [0, 0])
       guard case .failure(let problem) = refused else { throw Unexpected() }
       #expect((problem.status, problem.code) == (409, "mirror_pending"))
       let tasks = try await test.store.read { tx throws(StoreError) in try tx.mirroredTasks() }
