@@ -9,7 +9,7 @@ from support.rules import check_store
 from support.waiting import until
 from test_ledgers import CONFIG, balance, new_load, tell  # noqa: F401
 
-FAULTS = int(os.environ.get("TASKBRIDGE_LINE_FAULTS", "16"))
+FAULTS = int(os.environ.get("TASKBRIDGE_LINE_FAULTS", "8"))
 
 
 def test_a_bad_line_loses_nothing(new_bridge, new_load, broker, capsys):  # noqa: F811

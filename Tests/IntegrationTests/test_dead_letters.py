@@ -97,6 +97,7 @@ def test_the_table_is_filtered(bridge, api, worker, task):
 
 
 def test_the_mirror_carries_payload_properties_and_reason(api, worker, producer, task):
+    """N20."""
     producer.publish("taskbridge.submit", task, b"\xffraw", content_type="image/png", content_encoding="x-own")
     worker.work(task, "failed", error=BOOM)
 
@@ -146,7 +147,7 @@ def test_replay_by_filter_and_dry_run(api, worker, task):
 
 
 def test_replaying_one_twice_replays_it_once(api, worker, task):
-    """S9."""
+    """S9, N20."""
     run = die(api, worker, task)
 
     one = api.post("/v1/dead-letters/replay", {"ids": [run["id"]]}).json
@@ -170,6 +171,7 @@ def test_retry_of_the_run_replays_its_dead_letter(api, worker, task):
 
 
 def test_moving_the_message_back_replays_the_run(api, worker, task):
+    """N20."""
     run = die(api, worker, task, {"n": 1})
 
     move(worker, task)
@@ -181,7 +183,7 @@ def test_moving_the_message_back_replays_the_run(api, worker, task):
 
 
 def test_moving_it_twice_replays_once(api, worker, task):
-    """S9."""
+    """S9, N20: nor a third time."""
     run = die(api, worker, task)
     letter = worker.take(f"taskbridge.dead.{task}")
 
@@ -243,6 +245,7 @@ def test_a_moved_message_of_a_live_run_is_a_duplicate(api, producer, task):
 
 
 def test_discard_resolves_and_empties_the_mirror(api, worker, task):
+    """N19, N20."""
     run = die(api, worker, task)
     mirrored(worker, task, 1)
 

@@ -3,7 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
+
+import pytest
 
 from support.amqp import Worker
 from support.bridge import Bridge
@@ -120,3 +123,27 @@ def test_what_was_committed_and_not_confirmed_is_published_again(new_bridge, new
         held.ack()
     assert set(tokens) == {f"{run}.1.1" for run in runs}
     until(lambda: api.counts() == {"completed": 1_001}, what="all are done")
+
+
+@pytest.mark.parametrize("is_purged", [False, True])
+def test_a_purge_that_was_broken_off_is_finished(new_bridge, connect, task, is_purged):
+    """N4: killed between the note that a purge begins and its end, messages gone or not: the next start finishes it, each
+    run is delivered once."""
+    bridge = new_bridge()
+    runs = [bridge.api.submit_run(task, n, max_lost=1, max_attempts=1)["id"] for n in range(30)]
+    for run in runs:
+        bridge.api.wait_state(run, "launched")
+    bridge.stop()
+    with sqlite3.connect(f"{bridge.data}/taskbridge.db") as store:
+        assert store.execute("UPDATE queues SET phase = 'purging' WHERE task = ?", [task]).rowcount == 1
+    store.close()
+    if is_purged:
+        connect(Worker, bridge.amqp_url).channel.queue_purge(f"taskbridge.run.{task}")
+
+    bridge.start()
+
+    worker = connect(Worker, bridge.amqp_url)
+    assert [worker.work(task)[0].properties.message_id for _ in runs] == [f"{run}.1.2" for run in runs]
+    assert worker.message_count(f"taskbridge.run.{task}") == 0
+    with sqlite3.connect(f"file:{bridge.data}/taskbridge.db?mode=ro", uri=True) as store:
+        assert store.execute("SELECT phase, stale FROM queues WHERE task = ?", [task]).fetchall() == [(None, 0)]
