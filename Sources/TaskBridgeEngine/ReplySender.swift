@@ -1,5 +1,6 @@
 import AMQPClient
 import Logging
+import Synchronization
 
 /// Sends answers to `reply_to`. An answer is a courtesy: the store has the fact. So it waits for nobody, and when too
 /// many wait the oldest are dropped.
@@ -17,6 +18,8 @@ final class ReplySender: Sendable {
   private let logger: Logger
   private let clock: WallClock
   private let open: @Sendable (String) async throws(AMQPError) -> AMQPConnection
+  /// No answer goes out before, in seconds since boot.
+  private let pausedUntil = Mutex(0.0)
   private let messages: AsyncStream<AMQPMessage>
   private let feed: AsyncStream<AMQPMessage>.Continuation
 
@@ -40,22 +43,50 @@ final class ReplySender: Sendable {
     feed.yield(codec.answer(body, to: replyTo, correlationID: correlationID))
   }
 
-  /// Sends until cancelled, one at a time; whatever goes wrong with an answer ends nothing else.
+  /// Sends until cancelled, in order and without waiting for the broker's confirms: as many are in flight as a connection
+  /// lets. Whatever goes wrong with an answer ends nothing else.
   func run() async throws {
-    var connection: AMQPConnection?
-    var pausedUntil = 0.0
-    for await message in messages where clock.uptimeSeconds() >= pausedUntil {
-      do {
-        let open = if let connection, connection.isOpen { connection } else { try await self.open("reply") }
-        connection = open
-        if case .unknown(let error) = try await open.publishAndConfirm(message) { throw error }
-      } catch let error as AMQPError {
-        if Task.isCancelled { return }
-        pausedUntil = clock.uptimeSeconds() + Self.refusedPauseSeconds
-        logger.warning(
-          "answers are not sent for \(Int(Self.refusedPauseSeconds)) s", metadata: ["error": "\(error)"])
+    await withDiscardingTaskGroup { group in
+      var connection: AMQPConnection?
+      for await message in messages where clock.uptimeSeconds() >= pausedUntil.withLock({ $0 }) {
+        if connection?.isOpen != true {
+          connection = await connect()
+          if let connection { group.addTask { await self.watch(connection) } }
+        }
+        await hand(message, to: connection)
+      }
+      await connection?.close()
+    }
+  }
+
+  private func connect() async -> AMQPConnection? {
+    do throws(AMQPError) {
+      return try await open("reply")
+    } catch {
+      pause(error)
+      return nil
+    }
+  }
+
+  private func hand(_ message: AMQPMessage, to connection: AMQPConnection?) async {
+    guard let connection else { return }
+    do throws(AMQPError) { try await connection.publish([(id: 0, message: message)]) } catch { pause(error) }
+  }
+
+  /// Reads what became of the answers until the connection ends.
+  private func watch(_ connection: AMQPConnection) async {
+    for await outcomes in connection.outcomes {
+      for outcome in outcomes {
+        guard case .unknown(let error) = outcome.result else { continue }
+        pause(error)
+        break
       }
     }
-    await connection?.close()
+  }
+
+  private func pause(_ error: AMQPError) {
+    if Task.isCancelled { return }
+    pausedUntil.withLock { $0 = clock.uptimeSeconds() + Self.refusedPauseSeconds }
+    logger.warning("answers are not sent for \(Int(Self.refusedPauseSeconds)) s", metadata: ["error": "\(error)"])
   }
 }

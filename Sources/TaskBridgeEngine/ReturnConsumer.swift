@@ -30,8 +30,13 @@ struct ReturnConsumer: Sendable {
       for delivery in deliveries { try await take([delivery]) }
       return
     } catch let error as StoreError where error.kind == .other {
-      // The lease of its attempt brings the run back.
+      // The orphan rule, or the lease of its attempt, brings the run back.
       bridge.logger.error("a returned message cannot be applied", metadata: ["error": "\(error)"])
+      let delivery = deliveries[0]
+      let message = QuarantinedMessage(
+        source: .returned, code: "store_refused", detail: error.message, routingKey: delivery.routingKey,
+        properties: delivery.propertiesText, body: delivery.body, bodyBytes: delivery.claimedBytes)
+      try await bridge.writing { transaction throws(StoreError) in try transaction.quarantine(message, now: now) }
     }
     connection.settle(acknowledged: deliveries.map(\.deliveryTag))
     if messages.count < deliveries.count {

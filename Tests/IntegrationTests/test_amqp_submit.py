@@ -75,6 +75,23 @@ def test_an_answer_can_go_to_a_queue_of_ones_own(producer, task):
     assert json.loads(reply.body)["outcome"] == "inserted"
 
 
+def test_many_answers_come_in_order(producer, task):
+    """P20: each of three thousand, to the queue that was asked for."""
+    name = producer.channel.queue_declare("", exclusive=True).method.queue
+    for number in range(3_000):
+        producer.publish("taskbridge.submit", task, b"1", reply_to=name, correlation_id=str(number), headers=LATER)
+
+    answers = []
+    for _, properties, body in producer.channel.consume(name, auto_ack=True, inactivity_timeout=20):
+        assert properties is not None, f"{len(answers)} answers came"
+        answers.append((properties.correlation_id, json.loads(body)["outcome"]))
+        if len(answers) == 3_000:
+            break
+    producer.channel.cancel()
+
+    assert answers == [(str(number), "inserted") for number in range(3_000)]
+
+
 def test_options_are_headers(submit, api, task):
     first = submit(task, b"1", headers={**LATER})["run"]["id"]
 

@@ -115,6 +115,7 @@ def test_a_result_without_work(api, worker, task):
     worker.work(task, result={"n": 2})
 
     assert api.submit(task, 1, idempotency_key="k")["run"]["result"] == {"n": 2}
+    assert api.submit(task, 1, idempotency_key="k" * 512, **LATER)["outcome"] == "inserted"
     assert api.post("/v1/runs", {"task": task, "payload": 1, "idempotency_key": "k" * 513}).status == 422
 
 

@@ -75,7 +75,7 @@ def test_samples_are_written_at_full_intervals_and_read_back(new_bridge, task):
 
 
 def test_neighbours_by_cursor_and_inclusive_bounds(new_bridge, task):
-    """S29: `started` and `ended` are inclusive, pages give the neighbours of any sample."""
+    """S29: `started` and `ended` are inclusive, pages give the neighbours of any sample; `task` is repeatable."""
     api = new_bridge({"load_sample_seconds": 1}).api
     api.submit_run(task, 1, delay_seconds=3600)
     until(lambda: len([item for item in samples(api, task=task) if item["task"]]) >= 3, what="three samples")
@@ -86,6 +86,13 @@ def test_neighbours_by_cursor_and_inclusive_bounds(new_bridge, task):
 
     assert between == times[:3]
     assert backwards == times[2::-1]
+    other = task + ".b"
+    api.submit_run(other, 1, delay_seconds=3600)
+    until(lambda: [item for item in samples(api, task=other) if item["task"]], what="a sample of the second key")
+    both = [item["task"] for item in samples(api, task=[other, task]) if item["measured"] > times[2]]
+    assert set(both) == {task, other} and other in both, "`task` is repeatable"
+    last = samples(api, task=[task, other])[-2:]
+    assert [item["task"] for item in last] == sorted([task, other]), "ties go by task key"
 
 
 def test_wrong_questions_are_refused(api):

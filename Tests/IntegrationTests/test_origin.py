@@ -22,7 +22,7 @@ def stored(bridge, sql, *values):
 
 @pytest.mark.parametrize("way", ["http", "amqp"])
 def test_a_run_is_stored_with_all_that_belongs_to_it(new_bridge, connect, task, way):
-    """S12: killed at once after the answer: run, payload, tags, keys and first audit row are there, and it is queued."""
+    """S12, P16: killed at once after the answer: run, payload, tags, keys and first audit row are there, and it is queued."""
     bridge = new_bridge()
     first = bridge.api.submit_run(task, 0, **LATER)
     if way == "http":
@@ -41,6 +41,9 @@ def test_a_run_is_stored_with_all_that_belongs_to_it(new_bridge, connect, task, 
     assert audit[0] == (None, "ready", "local" if way == "http" else "amqp")
     bridge.start()
     assert connect(Worker, bridge.amqp_url).work(task)[0].run_id == run["id"]
+    if way == "http":
+        again = bridge.api.submit(task, 1, idempotency_key="i")
+        assert (again["outcome"], again["run"]["id"], again["run"]["state"]) == ("duplicate", run["id"], "completed")
     assert bridge.api.run(first["id"])["state"] == "scheduled"
 
 

@@ -74,6 +74,22 @@ def test_a_report_the_store_refuses_holds_up_nobody(own, connect, task):
     assert api.attempts(run["id"])[0]["worker"] == "w"
 
 
+def test_a_returned_message_the_store_refuses_holds_up_nobody(own, connect, task):
+    """S35: a rejection is set aside at once, the next one counts; the run comes back by the orphan rule."""
+    api, worker = own.api, connect(Worker, own.amqp_url)
+    runs = [api.submit_run(task, n, retry={"strategy": "constant", "initial_seconds": 0}) for n in range(2)]
+    poison, other = worker.next(task, run_id=runs[0]["id"]), worker.next(task, run_id=runs[1]["id"])
+    with refusing(own, f"BEFORE UPDATE ON runs WHEN NEW.failures = 1 AND NEW.id = x'{runs[0]['id'].replace('-', '')}'"):
+        poison.reject()
+        until(lambda: api.quarantine(), what="it should be set aside")
+        other.reject()
+        assert worker.work(task)[0].run_id == runs[1]["id"]
+
+    assert [(row["source"], row["code"]) for row in api.quarantine()] == [("returned", "store_refused")]
+    again, _ = worker.work(task, seconds=30)
+    assert (again.run_id, again.attempt) == (runs[0]["id"], 2)
+
+
 def test_a_rule_that_breaks_writes_nothing(own, task):
     """P37: the answer says so, the log names it, and the next call works."""
     api = own.api

@@ -402,6 +402,25 @@ def test_a_rejected_message_is_a_failed_attempt(api, worker, task):
     assert [error["type"] for error in api.errors(run["id"])] == ["rejected", "rejected"]
 
 
+def test_a_worker_that_vanishes_gives_its_message_back(bridge, connect, api, worker, task):
+    """P14: without an ack it is delivered again, same id, marked; acknowledged after `running` it is gone for good."""
+    run = api.submit_run(task, 1)
+    gone = connect(type(worker), bridge.amqp_url)
+    first = gone.next(task)
+    gone.close()
+
+    second = worker.next(task, run_id=run["id"])
+    worker.report(second, "running")
+    second.ack()
+
+    assert (first.method.redelivered, second.method.redelivered) == (False, True)
+    assert second.properties.message_id == first.properties.message_id == f"{run['id']}.1.1"
+    last = connect(type(worker), bridge.amqp_url)
+    assert last.get(f"taskbridge.run.{task}") is None
+    assert worker.report(second, "completed")["run_state"] == "completed"
+    assert len(api.attempts(run["id"])) == 1
+
+
 def test_a_message_given_back_is_the_same_attempt(api, worker, task):
     """J26, P14."""
     run = api.submit_run(task, 1)
