@@ -137,8 +137,8 @@ public struct ReportMessage: Equatable, Sendable {
 extension WorkerError: JSONWritable {
   public func write(to json: inout JSONWriter) {
     json.object { json in
-      if let type { json.member("type", type) }
-      if let message { json.member("message", message) }
+      json.member("type", type)
+      json.member("message", message)
       json.member("retryable", retryable)
       if let details { json.member("details", raw: details) }
       if let traceback { json.member("traceback", traceback) }

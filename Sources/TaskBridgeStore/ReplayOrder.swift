@@ -42,7 +42,7 @@ extension Connection {
     if run.onDependencyFailure == .ignore { return [] }
     return try all(
       """
-      SELECT p.id FROM dependencies d JOIN runs p ON p.seq = d.prerequisite
+      SELECT p.id FROM dependencies d CROSS JOIN runs p ON p.seq = d.prerequisite
         WHERE d.dependent = ? AND d.satisfied = 0 AND \(Schema.endedBadly(column: "p.")) LIMIT ?
       """, run.sequence, limit
     ) { row throws(StoreError) in try row.runID(0) }

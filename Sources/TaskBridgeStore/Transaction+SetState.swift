@@ -117,9 +117,9 @@ extension Transaction {
     report.claim = state == .running ? request.claim : try newestAttempt(of: run)?.claim
     report.result = request.result
     report.error = request.error
-    if state == .failed, request.isForced {
+    if state == .failed {
       report.error = report.error ?? WorkerError(type: "failed", message: request.reason)
-      report.error?.retryable = false
+      if request.isForced { report.error?.retryable = false }
     }
     var verified = VerifiedReport(
       report, dispatch: DispatchID(runID: run.id, attempt: run.attempt, dispatch: run.dispatch), via: .http,

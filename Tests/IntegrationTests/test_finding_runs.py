@@ -223,7 +223,8 @@ def test_ended_runs_newest_first(api, worker, task):
 
 
 def test_recent_failures_say_why(api, worker, task):
-    """T41: each with the type and the message of its last error, also where no worker has reported one."""
+    """T41: each with the type and the message of its last error, also where no worker has reported one; a message that a
+    worker left out is null."""
     runs = {end: ended(api, worker, task, end)["id"] for end in ("failed", "dead_lettered", "dependency_failed")}
     parent = api.submit_run(task, 1)["id"]
     held = worker.next(task)
@@ -242,6 +243,13 @@ def test_recent_failures_say_why(api, worker, task):
     assert [(run["last_error"]["type"], run["last_error"]["message"]) for run in listed] == [
         ("child_failed", f"child {child} ended cancelled"), ("dependency_failed", f"{first} ended cancelled"),
         ("Boom", "no"), ("Boom", "no")]
+    asked = api.submit_run(task, 1, max_attempts=1)["id"]
+    api.wait_state(asked, "launched")
+    post(api, f"/v1/runs/{asked}/state", {"state": "failed", "reason": "wrong input"})
+    silent = api.submit_run(task + ".b", 1, max_attempts=1)["id"]
+    worker.work(task + ".b", "failed", error={"type": "Boom"})
+    for run, message in ((asked, "wrong input"), (silent, None)):
+        assert api.wait_state(run, "dead_lettered")["last_error"]["message"] == message
     assert ids(api.items("/v1/runs", task=task, error_type="dependency_failed")) == [runs["dependency_failed"]]
 
 
