@@ -30,7 +30,9 @@ extension Model {
 
   /// First match wins; whatever the verdict, the ledger has the report.
   mutating func report(_ words: ReportWords, by token: Token) -> ReportResult {
-    guard let run = token.run else { return ReportResult(code: .unknownToken, isToldToStop: true) }
+    guard let run = token.run, !runs[run].isDeleted else {
+      return ReportResult(code: .unknownToken, isToldToStop: true)
+    }
     runs[run].reports += 1
     let code = judge(words, by: token, on: run)
     return ReportResult(

@@ -74,12 +74,16 @@ extension Model {
 
   private func repeated(_ request: Request) -> Answer? {
     guard let key = request.idempotencyKey else { return nil }
-    if let first = runs.firstIndex(where: { $0.request.task == request.task && $0.request.idempotencyKey == key }) {
-      return runs[first].payload == request.payload ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
+    if let first = runs.firstIndex(where: {
+      $0.request.task == request.task && $0.request.idempotencyKey == key && !$0.isDeleted
+    }) {
+      return runs[first].request.payload == request.payload
+        ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
     }
     guard let kept = keptKeys[KeptKey(task: request.task, key: key)] else { return nil }
-    return kept.payload == request.payload
-      ? .stored(.duplicate, run: kept.run, followUp: kept.followUp) : .refused("idempotency_mismatch")
+    guard kept.payload == request.payload else { return .refused("idempotency_mismatch") }
+    if let followUp = kept.followUp, runs[kept.run].isDeleted { return .stored(.duplicate, run: followUp) }
+    return .stored(.duplicate, run: kept.run, followUp: kept.followUp)
   }
 
   private mutating func keepKey(of request: Request, run: Place, followUp: Place? = nil) {
@@ -102,6 +106,7 @@ extension Model {
       case .unknown: return .refused("unknown_dependency")
       }
       if prerequisites.contains(where: { $0.run == run }) { continue }
+      if runs[run].isDeleted { return .refused("unknown_dependency") }
       let isSatisfied = runs[run].state == .completed || runs[run].isEnded && request.onDependencyFailure == .ignore
       if runs[run].isEnded && !isSatisfied { return .refused("dependency_ended") }
       prerequisites.append(Prerequisite(run: run, isSatisfied: isSatisfied))
@@ -109,6 +114,7 @@ extension Model {
     request.dependsOn = prerequisites.map { .run($0.run) }
     if request.hasUnknownParent { return .refused("unknown_parent") }
     if let parent = request.parent {
+      if runs[parent].isDeleted { return .refused("unknown_parent") }
       if runs[parent].isEnded || runs[parent].state == .cancelling { return .refused("parent_ended") }
       if waits(prerequisites.filter { !$0.isSatisfied }.map(\.run), reach: [parent]) {
         return .refused("dependency_cycle")
@@ -142,6 +148,7 @@ extension Model {
     run.expiresAt = request.expiresAfterSeconds.map { now + Int64($0) * 1_000 }
     if let ttl = request.ttlSeconds, !request.ttlFromFirstAttempt { run.expiresAt = now + Int64(ttl) * 1_000 }
     if let parent = request.parent {
+      run.parentSeries = runs[parent].replays
       run.priority = min(run.priority, runs[parent].priority)
       if let end = runs[parent].expiresAt { run.expiresAt = min(run.expiresAt ?? end, end) }
     }
@@ -239,7 +246,7 @@ extension Model {
   private func ancestors(of draft: Run) -> [Place] {
     var found: [Place] = []
     var next = draft.request.parent
-    while let place = next, !found.contains(place) {
+    while let place = next, !found.contains(place), !runs[place].isDeleted {
       found.append(place)
       next = runs[place].request.parent
     }

@@ -17,6 +17,9 @@ struct Model {
   struct DeadLetter: Equatable {
     var reason: DeadLetterReason
     var resolution: String?
+    /// Where and when it died.
+    var task: String
+    var at: Int64
   }
 
   struct Attempt: Equatable {
@@ -34,7 +37,7 @@ struct Model {
     var isUnclaimed: Bool { state == .queued || state == .instantiated || state == .launched }
   }
 
-  struct Run {
+  struct Run: Equatable {
     let id: RunID
     var request: Request
     /// Where it is dispatched: a fallback may have moved it from the task key of its request, whose keys it keeps.
@@ -54,6 +57,10 @@ struct Model {
     var expiresAt: Int64?
     var dedupKey: String?
     var payload: Int
+    /// Which of its parent's series it belongs to, by the number of replays before it.
+    var parentSeries: Int?
+    /// Nothing is left of it.
+    var isDeleted = false
     var prerequisites: [Prerequisite] = []
     var openChildren = 0
     var maxAttempts: Int
@@ -86,6 +93,8 @@ struct Model {
   var gates = Gates()
   var notices: [Notice] = []
   var keptKeys: [KeptKey: KeptAnswer] = [:]
+  /// Dead letters that were deleted, by task key: their messages may lie in the mirror.
+  var leftovers: [String: Int] = [:]
   /// While the broker is away no lease ends.
   var isBrokerAway = false
   /// Runs that ended and whose consequences are still to come.
@@ -199,7 +208,7 @@ struct Model {
   /// A child that ended without success in the parent's present series.
   func hasFailedChild(_ parent: Place) -> Bool {
     runs.contains {
-      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.seriesAt >= runs[parent].seriesAt
+      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.parentSeries == runs[parent].replays
     }
   }
 
@@ -221,7 +230,7 @@ struct Model {
   }
 
   mutating func bury(_ run: Place, _ reason: DeadLetterReason) {
-    runs[run].deadLetter = DeadLetter(reason: reason)
+    runs[run].deadLetter = DeadLetter(reason: reason, task: runs[run].task, at: now)
     notices.append(Notice(isDeadLetter: true, run: run))
   }
 
@@ -230,6 +239,7 @@ struct Model {
   /// - Returns: nil, or the code of the refusal.
   @discardableResult
   mutating func cancel(_ run: Place) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     let newest = runs[run].attempts.indices.last
     switch runs[run].state {
     case .blocked, .scheduled, .ready, .paused:

@@ -26,6 +26,9 @@ indirect enum Operation: Sendable {
   case resumeRun(UInt32)
   case replay(UInt32, Model.ReplayOptions)
   case discard(UInt32)
+  case delete(UInt32)
+  case prune(Model.Prune)
+  case bulk(Model.BulkWish)
   case setState(UInt32, Model.StateWish)
   case change(UInt32, Model.Change)
   case pause(UInt32, seconds: Int?)
@@ -67,7 +70,7 @@ struct HistoryGenerator {
 
   enum Kind: CaseIterable {
     case submit, plain, family, batch, time, tick, release, confirm, report, worker, burst, broker, notices, cancel
-    case pauseRun, replay, discard, setState, change, control, settings, outage, crash, aborted
+    case pauseRun, replay, discard, delete, bulk, setState, change, control, settings, outage, crash, aborted
 
     var weight: Int {
       switch self {
@@ -77,7 +80,9 @@ struct HistoryGenerator {
       case .family, .tick, .report: 7
       case .broker: 10
       case .cancel, .replay: 6
+      case .bulk: 5
       case .burst, .pauseRun, .setState, .control, .settings: 4
+      case .delete: 3
       case .batch, .notices, .change, .outage, .aborted: 2
       case .crash, .discard: 1
       }
@@ -155,15 +160,10 @@ struct HistoryGenerator {
     case .notices: return .publishNotices
     case .cancel: return .cancel(random.pick())
     case .pauseRun: return random.once(in: 2) ? .pauseRun(random.pick()) : .resumeRun(random.pick())
-    case .replay:
-      var options = Model.ReplayOptions()
-      options.force = random.once(in: 3)
-      options.withDependents = random.once(in: 2)
-      if random.once(in: 4) { options.priority = random.one(of: [0, 128, 255]) }
-      if random.once(in: 4) { options.afterSeconds = random.one(of: [0, 5, 60]) }
-      if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
-      return .replay(random.pick(), options)
+    case .replay: return .replay(random.pick(), replayOptions())
     case .discard: return .discard(random.pick())
+    case .delete: return random.once(in: 2) ? .delete(random.pick()) : .prune(prune())
+    case .bulk: return .bulk(bulk())
     case .setState: return .setState(random.pick(), wish())
     case .change: return .change(random.pick(), change())
     case .control:
@@ -177,10 +177,62 @@ struct HistoryGenerator {
     case .aborted:
       while true {
         let kind = random.one(
-          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay] as [Kind])
+          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay, .delete, .bulk]
+            as [Kind])
         return .aborted(operation(kind))
       }
     }
+  }
+
+  private mutating func replayOptions() -> Model.ReplayOptions {
+    var options = Model.ReplayOptions()
+    options.force = random.once(in: 3)
+    options.withDependents = random.once(in: 2)
+    if random.once(in: 4) { options.priority = random.one(of: [0, 128, 255]) }
+    if random.once(in: 4) { options.afterSeconds = random.one(of: [0, 5, 60]) }
+    if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
+    return options
+  }
+
+  private mutating func prune() -> Model.Prune {
+    var wish = Model.Prune()
+    if random.once(in: 2) {
+      wish.keepLast = random.one(of: [0, 0, 1, 3])
+    } else {
+      wish.ageSeconds = random.one(of: [0, 1, 60, 600])
+    }
+    let states: [[RunState]] = [
+      [], [], [], [.completed], [.failed, .deadLettered], [.cancelled, .expired, .superseded, .dependencyFailed],
+    ]
+    wish.states = random.one(of: states)
+    if random.once(in: 3) { wish.task = random.one(of: Self.tasks) }
+    return wish
+  }
+
+  private mutating func bulk() -> Model.BulkWish {
+    let verbs: [BulkVerb] = [.cancel, .cancel, .retry, .retry, .pause, .resume, .replay, .replay, .discard]
+    var wish = Model.BulkWish(verb: random.one(of: verbs))
+    switch random.below(5) {
+    case 0, 1: wish.filter.task = random.one(of: Self.tasks)
+    case 2: wish.filter.domain = random.one(of: ["a", "b"])
+    default: break
+    }
+    if wish.isOfDeadLetters {
+      if random.once(in: 3) { wish.filter.reason = random.one(of: [.exhausted, .permanent, .lost, .childFailed]) }
+    } else {
+      let states: [[RunState]] = [
+        [], [], [.ready, .scheduled], [.blocked, .paused], [.waiting, .running], [.failed, .deadLettered, .cancelled],
+        [.dependencyFailed, .expired], [.queued, .launched],
+      ]
+      wish.filter.states = random.one(of: states)
+      if random.once(in: 4) { wish.filter.group = random.one(of: Self.groups) }
+      if random.once(in: 6) { wish.filter.dedupKey = "k" }
+    }
+    if wish.startsAgain { wish.options = replayOptions() }
+    if wish.verb == .replay, random.once(in: 3) { wish.payload = random.below(5) }
+    if random.once(in: 4) { wish.asOfSecondsAgo = random.one(of: [1, 10, 100]) }
+    wish.slice = random.one(of: [1, 2, 200, 200])
+    return wish
   }
 
   private mutating func wish() -> Model.StateWish {

@@ -158,7 +158,7 @@ extension Player {
     let found = notices.map { Model.Notice(isDeadLetter: $0.kind == .dead, run: model.place(of: $0.run.id) ?? -1) }
     try expect(found, expected, "notices")
     model.notices = []
-    for notice in expected where notice.isDeadLetter { mirrored.insert(Int64(notice.run + 1)) }
+    for notice in expected where notice.isDeadLetter { mirrored.insert(notice.run) }
   }
 
   func loseBroker() {

@@ -19,7 +19,9 @@ final class Player {
   var tokens: [Token] = []
   /// Published, and the broker has said nothing yet.
   var inFlight: [Dispatch] = []
-  var mirrored: Set<Int64> = []
+  var mirrored: Set<Model.Place> = []
+  /// What the comparison before found.
+  var seen = Seen()
   var submissions: UInt64 = 0
   var isAborting = false
   let keepsLog: Bool
@@ -124,6 +126,9 @@ final class Player {
     case .pauseRun(let pick): try await operate(pick, .pause)
     case .resumeRun(let pick): try await operate(pick, .resume)
     case .discard(let pick): try await operate(pick, .discard)
+    case .delete(let pick): try await delete(pick)
+    case .prune(let wish): try await prune(wish)
+    case .bulk(let wish): try await bulk(wish)
     case .setState(let pick, let wish): try await setState(pick, wish)
     case .change(let pick, let change): try await self.change(pick, change)
     case .replay(let pick, let options): try await replay(pick, options)
@@ -200,6 +205,7 @@ final class Player {
     try FileManager.default.removeItem(atPath: old)
     store = try await Self.open(new)
     image = try StoreImage(path: new + "/taskbridge.db")
+    seen.version = nil
     model.isBrokerAway = true
     inFlight = []
     try compareControls()
