@@ -6,8 +6,7 @@ import TaskBridgeCore
 /// Of three the store is only one half, and that half is checked: I10 (each unresolved dead letter has its mirror message
 /// published or in the outbox; the queue itself is the broker's), I11 (what the publisher was given belongs to stored
 /// rows; what the broker got is its), I15 (no lease ends while the sweeps are told that the broker is away; whether they
-/// are told is the engine's). I14 is looked for too, but
-/// no history makes schedules: they have tests of their own.
+/// are told is the engine's).
 struct Auditor {
   struct Violation: Error { let text: String }
 
@@ -17,6 +16,8 @@ struct Auditor {
   private var open: [Int64: (state: RunState, since: Int64)] = [:]
   /// How often each run left a terminal state.
   private var revivals: [Int64: Int64] = [:]
+  /// Then no order of times is asked for.
+  var clockWentBack = false
   /// States of newest attempts after the operation before.
   private var attempts: [AttemptKey: AttemptState] = [:]
   /// Which run has each number: those of deleted runs are given again.
@@ -76,7 +77,9 @@ struct Auditor {
             "I16: run \(row.run) was \(before?.state.rawValue ?? "new"), its audit goes on from \(row.from?.rawValue ?? "new")"
         )
       }
-      if let before, before.since > row.at { throw Violation(text: "I16: run \(row.run) enters before it left") }
+      if let before, before.since > row.at, !clockWentBack {
+        throw Violation(text: "I16: run \(row.run) enters before it left")
+      }
       if let from = row.from, Rules.terminal.contains(from) { revivals[row.run, default: 0] += 1 }
       if row.from == .blocked, to == .ready || to == .scheduled {
         let missing = try image.texts(
@@ -188,7 +191,7 @@ struct Auditor {
     ),
     (
       "I12: a deadline for each attempt",
-      "SELECT run_seq FROM attempts WHERE report_by IS NULL OR report_by <= dispatched_at"
+      "SELECT run_seq FROM attempts WHERE report_by IS NULL"
     ),
     (
       "I12: nothing but the newest attempt is open",

@@ -7,6 +7,7 @@ extension Model {
     var task: String?
     var domain: String?
     var group: String?
+    var workflow: String?
     var dedupKey: String?
     /// Of dead letters.
     var reason: DeadLetterReason?
@@ -62,6 +63,7 @@ extension Model {
     if run.seriesAt > asOf || wish.startsAgain && run.finishedAt ?? 0 > asOf { return false }
     return (filter.states.isEmpty || filter.states.contains(run.state))
       && filter.task.map { run.task == $0 } ?? true && filter.domain.map { Self.domain(of: run.task) == $0 } ?? true
+      && filter.workflow.map { run.request.workflow == $0 } ?? true
       && filter.group.map { run.request.group == $0 } ?? true
       && filter.dedupKey.map { run.dedupKey == $0 } ?? true
   }

@@ -57,6 +57,7 @@ extension Model {
     keptKeys = keptKeys.filter { ($0.value.followUp ?? $0.value.run) != run }
     for other in runs.indices { runs[other].prerequisites.removeAll { $0.run == run } }
     runs[run].prerequisites = []
+    for workflow in kept.keys { kept[workflow]?.remove(run) }
     runs[run].deadLetter = nil
     runs[run].isDeleted = true
   }

@@ -35,6 +35,7 @@ extension Model {
     }
     runs[run].reports += 1
     let code = judge(words, by: token, on: run)
+    if code.0 == .applied { runs[run].appliedAt = now }
     return ReportResult(
       code: code.0, isToldToStop: code.stop, runState: runs[run].state, attemptState: runs[run].attempts.last?.state)
   }

@@ -16,13 +16,11 @@ extension Model {
   }
 
   /// Stores a batch, or nothing of it: prerequisites first; of several items with one key the last wins.
-  mutating func submit(batch: [Request], ids: [RunID]) -> [Answer] {
+  ///
+  /// - Parameter workflow: the one whose place the batch takes.
+  mutating func submit(batch: [Request], ids: [RunID], superseding workflow: String? = nil) -> [Answer] {
     func refused(_ code: String) -> [Answer] { [.refused(code)] }
-    let winners = batch.indices.map { index in
-      batch[index].dedupKey == nil
-        ? index
-        : batch.lastIndex { $0.dedupKey == batch[index].dedupKey && $0.task == batch[index].task } ?? index
-    }
+    let winners = batch.indices.map { Self.winner(of: $0, in: batch) }
     func needs(_ index: Int) -> [Int] {
       batch[index].dependsOn.compactMap { if case .item(let other) = $0 { winners[other] } else { nil } }
     }
@@ -38,7 +36,18 @@ extension Model {
     guard order.count == batch.count else { return refused("dependency_cycle") }
     var trial = self
     var answers: [Int: Answer] = [:]
-    for index in order where winners[index] == index {
+    let stored = order.filter { winners[$0] == $0 }
+    var succession = Succession()
+    if let workflow, let code = trial.begin(superseding: workflow, by: batch, order: stored, &succession) {
+      return refused(code)
+    }
+    for index in stored {
+      if let run = succession.kept[index] {
+        let answer = trial.keep(run, for: batch[index])
+        if case .refused(let code) = answer { return refused(code) }
+        answers[index] = answer
+        continue
+      }
       var items: [Int: Place] = [:]
       for other in batch.indices {
         if case .stored(_, let run, _, let followUp)? = answers[winners[other]] { items[other] = followUp ?? run }
@@ -54,8 +63,23 @@ extension Model {
       trial.keepKey(of: batch[index], run: run)
       answers[index] = answer
     }
+    if let code = trial.finish(succession, &answers) { return refused(code) }
     self = trial
     return batch.indices.compactMap { answers[$0] }
+  }
+
+  /// The last item with the same task key and dedup key.
+  static func winner(of index: Int, in batch: [Request]) -> Int {
+    batch[index].dedupKey == nil
+      ? index : batch.lastIndex { $0.dedupKey == batch[index].dedupKey && $0.task == batch[index].task } ?? index
+  }
+
+  /// The run of the superseded workflow stands in the place of a new one.
+  private mutating func keep(_ run: Place, for request: Request) -> Answer {
+    if let first = repeated(request) { return first }
+    if let workflow = request.workflow { kept[workflow, default: []].insert(run) }
+    keepKey(of: request, run: run)
+    return .stored(.duplicate, run: run)
   }
 
   // MARK: Idempotency
@@ -144,7 +168,7 @@ extension Model {
       payload: request.payload, maxAttempts: request.maxAttempts ?? 4)
     run.prerequisites = prerequisites
     run.dedupKey = request.dedupKey
-    run.runAt = request.delaySeconds.map { now + Int64($0) * 1_000 }
+    run.runAt = request.runAt ?? request.delaySeconds.map { now + Int64($0) * 1_000 }
     run.expiresAt = request.expiresAfterSeconds.map { now + Int64($0) * 1_000 }
     if let ttl = request.ttlSeconds, !request.ttlFromFirstAttempt { run.expiresAt = now + Int64(ttl) * 1_000 }
     if let parent = request.parent {
@@ -226,7 +250,8 @@ extension Model {
     return .stored(.superseded, run: heir, replaced: old)
   }
 
-  private mutating func endSuperseded(_ old: Place, heir: Place) {
+  /// - Parameter heir: nil: nobody takes its place, and its dependents fail.
+  mutating func endSuperseded(_ old: Place, heir: Place?) {
     if let newest = runs[old].attempts.indices.last, runs[old].attempts[newest].isOpen {
       if !runs[old].attempts[newest].isUnclaimed { notices.append(Notice(isDeadLetter: false, run: old)) }
       runs[old].attempts[newest].state = .fatal

@@ -59,6 +59,9 @@ struct Model {
     var payload: Int
     /// Which of its parent's series it belongs to, by the number of replays before it.
     var parentSeries: Int?
+    /// The schedule that made it, and for which time; nil: by hand.
+    var schedule: String?
+    var nominalAt: Int64?
     /// Nothing is left of it.
     var isDeleted = false
     var prerequisites: [Prerequisite] = []
@@ -71,6 +74,8 @@ struct Model {
     var deadLetter: DeadLetter?
     /// The first answer to each transition id.
     var transitions: [String: StateReply] = [:]
+    /// When the last report that was applied came in.
+    var appliedAt: Int64?
     /// Reports that the ledger must have.
     var reports = 0
 
@@ -87,7 +92,7 @@ struct Model {
     var run: Place
   }
 
-  /// In milliseconds; only ever moves forward.
+  /// In milliseconds.
   var now: Int64 = 1_800_000_000_000
   var runs: [Run] = []
   var gates = Gates()
@@ -95,6 +100,11 @@ struct Model {
   var keptKeys: [KeptKey: KeptAnswer] = [:]
   /// Dead letters that were deleted, by task key: their messages may lie in the mirror.
   var leftovers: [String: Int] = [:]
+  /// Runs that a workflow has taken over from the one it superseded.
+  var kept: [String: Set<Place>] = [:]
+  var schedules: [String: Schedule] = [:]
+  /// Of the schedules there are.
+  var times: [NominalTime] = []
   /// While the broker is away no lease ends.
   var isBrokerAway = false
   /// Runs that ended and whose consequences are still to come.
@@ -132,11 +142,20 @@ struct Model {
     let isEnd = Rules.terminal.contains(runs[run].state)
     if isEnd && !Rules.terminal.contains(before) {
       runs[run].finishedAt = now
+      wakeSchedule(of: run)
       ended.append(run)
       settle()
     } else if !isEnd {
       runs[run].finishedAt = nil
     }
+  }
+
+  /// Nothing follows from the end of any run before `body` is done.
+  mutating func endingTogether(_ body: (inout Model) -> Void) {
+    isSettling = true
+    body(&self)
+    isSettling = false
+    settle()
   }
 
   private mutating func settle() {
@@ -148,12 +167,8 @@ struct Model {
 
   private mutating func settleEnd(of run: Place) {
     let end = runs[run].state
-    if end != .superseded {
-      for dependent in runs.indices
-      where runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false)) {
-        settle(dependent, waitingFor: run, end: end)
-      }
-    }
+    // A superseded run hands its dependents to its heir.
+    if end != .superseded || runs[run].supersededBy == nil { settleDependents(of: run) }
     if let followUp = runs[run].followUp, !runs[followUp].isEnded {
       runs[followUp].dedupKey = runs[run].dedupKey
       if runs[followUp].state == .blocked, runs[followUp].openPrerequisites == 0 { unblock(followUp) }
@@ -165,12 +180,23 @@ struct Model {
     }
   }
 
+  mutating func settleDependents(of run: Place) {
+    for dependent in runs.indices
+    where runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false)) {
+      settle(dependent, waitingFor: run, end: runs[run].state)
+    }
+  }
+
   private mutating func settle(_ dependent: Place, waitingFor run: Place, end: RunState) {
     if runs[dependent].isEnded { return }
     // A cascade reaches dependents whatever their own policy says.
     let cascades = end == .dependencyFailed && runs[run].request.onDependencyFailure == .cancel
     let isSatisfied = end == .completed || runs[dependent].request.onDependencyFailure == .ignore && !cascades
     guard isSatisfied else { return move(dependent, .dependencyFailed) }
+    satisfy(dependent, run)
+  }
+
+  mutating func satisfy(_ dependent: Place, _ run: Place) {
     for index in runs[dependent].prerequisites.indices where runs[dependent].prerequisites[index].run == run {
       runs[dependent].prerequisites[index].isSatisfied = true
     }

@@ -37,6 +37,7 @@ extension Player {
         failedDependents: outcome.failedDependents.map(place))
       note("  → \(reply)")
       try expect(reply, model.bulk(wish, Array(expected[range])), "\(wish.verb) of many")
+      reached.count("bulk \(wish.verb)", outcome.changed.count)
       for skipped in outcome.skipped { reached.refusals.insert("bulk \(skipped.reason)") }
     }
   }
@@ -49,6 +50,7 @@ extension Player {
     let id = model.runs[run].id
     note("delete run \(run)")
     guard let result = try await write({ tx throws(StoreError) in try tx.delete(id) }) else { return }
+    reached.count("deleted")
     try check(result, model.delete(run), "delete of run \(run)")
   }
 
@@ -70,6 +72,7 @@ extension Player {
     guard let deleted else { return }
     let expected = model.prune(wish)
     note("  → \(expected)")
+    reached.count("pruned", deleted)
     try expect([counted, deleted], [expected.count, expected.count], "pruned")
   }
 }
@@ -85,6 +88,7 @@ extension Model.BulkWish {
       json.member("task", filter.task)
       json.member("domain", filter.domain)
       json.member("group", filter.group)
+      json.member("workflow_id", filter.workflow)
       json.member("dedup_key", filter.dedupKey)
       json.member("reason", filter.reason?.rawValue)
     }

@@ -7,7 +7,11 @@ extension Player {
     let waiting: Set<RunState> = [.blocked, .scheduled, .ready, .paused]
     try expect(store.backlog, model.runs.count { waiting.contains($0.state) }, "backlog")
     let version = try image.version()
-    if version == seen.version, model.runs == seen.runs, model.notices == seen.notices { return }
+    if version == seen.version, model.runs == seen.runs, model.notices == seen.notices,
+      model.schedules == seen.schedules
+    {
+      return
+    }
     let places = try compareRuns()
     let edges = try image.rows("SELECT dependent, prerequisite, satisfied FROM dependencies ORDER BY 1, 2") {
       [places[$0.int(0)] ?? -1, places[$0.int(1)] ?? -1, Int($0.int(2) ?? 0)]
@@ -23,11 +27,13 @@ extension Player {
       Model.Notice(isDeadLetter: $0.int(0) == 1, run: places[$0.int(1)] ?? -1)
     }
     try expect(notices, model.notices, "outbox")
+    try compareSchedules()
     try auditor.check(
       image, reports: model.runs.reduce(0) { $1.isDeleted ? $0 : $0 + $1.reports }, endsNoLease: endsNoLease)
     seen.version = version
     seen.runs = model.runs
     seen.notices = model.notices
+    seen.schedules = model.schedules
   }
 
   /// What a comparison found, so that the next one looks at what has changed since.
@@ -36,6 +42,8 @@ extension Player {
     var version: Int64?
     var runs: [Model.Run] = []
     var notices: [Model.Notice] = []
+    var schedules: [String: Model.Schedule] = [:]
+    var times = 0
     /// Of the rows that were compared.
     var digests: [Model.Place: Int] = [:]
   }
@@ -108,6 +116,7 @@ extension Player {
     isAborting = false
     try await reconnect()
     for pick in Self.subjects.indices { try await resume(UInt32(pick)) }
+    for name in HistoryGenerator.schedules where model.schedules[name] != nil { try await removeSchedule(name) }
     for task in HistoryGenerator.tasks { try await set(task: task, Gates.Settings()) }
     for group in HistoryGenerator.groups { try await set(group: group, Gates.Settings()) }
     for _ in 0..<Self.roundsMax where model.runs.contains(where: { !$0.isEnded }) {
