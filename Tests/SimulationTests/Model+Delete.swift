@@ -47,7 +47,7 @@ extension Model {
 
   /// Whether a parent that has not ended may still have to fail by it.
   private func failsOpenParent(_ run: Place) -> Bool {
-    guard let parent = runs[run].request.parent, Rules.failed.contains(runs[run].state) else { return false }
+    guard let parent = runs[run].request.parent, runs[run].failsParent else { return false }
     return !runs[parent].isEnded
   }
 

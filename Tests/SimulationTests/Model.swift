@@ -80,6 +80,8 @@ struct Model {
     var reports = 0
 
     var isEnded: Bool { finishedAt != nil }
+    /// Ended without success, and no other run took its place.
+    var failsParent: Bool { Rules.failed.contains(state) || state == .superseded && supersededBy == nil }
     var openPrerequisites: Int { prerequisites.count { !$0.isSatisfied } }
     /// Number of the newest attempt; 0 before the first.
     var attempt: Int { attempts.count }
@@ -234,7 +236,7 @@ struct Model {
   /// A child that ended without success in the parent's present series.
   func hasFailedChild(_ parent: Place) -> Bool {
     runs.contains {
-      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.parentSeries == runs[parent].replays
+      $0.request.parent == parent && $0.failsParent && $0.parentSeries == runs[parent].replays
     }
   }
 

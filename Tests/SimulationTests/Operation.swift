@@ -309,7 +309,9 @@ struct HistoryGenerator {
   }
 
   private mutating func wish() -> Model.StateWish {
-    let states: [RunState] = [.ready, .ready, .scheduled, .paused, .running, .completed, .failed, .cancelled, .waiting]
+    let states: [RunState] = [
+      .ready, .ready, .scheduled, .paused, .running, .running, .completed, .failed, .cancelled, .waiting,
+    ]
     var wish = Model.StateWish(state: random.one(of: states))
     wish.isForced = random.once(in: 3)
     if random.once(in: 2) { wish.afterSeconds = random.one(of: [-5, 0, 10]) }

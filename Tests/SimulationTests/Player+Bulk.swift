@@ -60,14 +60,15 @@ extension Player {
       wish.keepLast.map { .keepLast($0) } ?? .olderThanDays(Double(wish.ageSeconds) / 86_400), states: wish.states)
     request.task = wish.task.map(Request.key)
     let (now, wanted) = (now, request)
-    let counted = try await store.read { tx throws(StoreError) in
-      guard let bound = try tx.pruneBound(wanted, now: now) else { return 0 }
-      return try tx.prunableCount(wanted, upTo: bound)
+    let (counted, bound, found) = try await store.read { tx throws(StoreError) in
+      guard let bound = try tx.pruneBound(wanted, now: now) else { return (0, PruneBound?.none, [Int64]()) }
+      return (
+        try tx.prunableCount(wanted, upTo: bound), bound, try tx.prunable(wanted, upTo: bound, after: 0, limit: 500)
+      )
     }
     let deleted = try await write { tx throws(StoreError) in
-      let reader = ReadTransaction(db: tx.db)
-      guard let bound = try reader.pruneBound(wanted, now: now) else { return 0 }
-      return try tx.prune(try reader.prunable(wanted, upTo: bound, after: 0, limit: 500), wanted, upTo: bound)
+      guard let bound else { return 0 }
+      return try tx.prune(found, wanted, upTo: bound)
     }
     guard let deleted else { return }
     let expected = model.prune(wish)
