@@ -44,7 +44,7 @@ extension TaskBridge {
   }
 
   /// Deletes one run that has ended.
-  /// - Throws: 404 `run_not_found`, 409 `active`, `mirror_pending`.
+  /// - Throws: 404 `run_not_found`, 409 `active`, `mirror_pending`, `parent_active`.
   public func delete(_ id: RunID) async throws(Problem) {
     _ = try await answering { transaction throws(StoreError) in try transaction.delete(id) }
   }

@@ -28,7 +28,7 @@ struct Timekeeper: Sendable {
         bridge.logger.warning(
           "clock jumped or the process was stopped: open leases get a full grace",
           metadata: ["stopped_seconds": "\(uptime - last)", "wall_moved_seconds": "\(moved)"])
-        try await grantGrace()
+        try await grantGrace(clockMoved: moved)
         offset = wallOffset()
         if Self.hasMissed(gapSeconds: uptime - last, jumpSeconds: moved) { bridge.state.setFiresSchedules(false) }
       }
@@ -56,14 +56,16 @@ struct Timekeeper: Sendable {
     Double(bridge.clock.now().milliseconds) / 1_000 - bridge.clock.uptimeSeconds()
   }
 
-  func grantGrace() async throws {
+  /// - Parameter clockMoved: seconds by which the wall clock was set.
+  func grantGrace(clockMoved: Double = 0) async throws {
     let (now, policies) = (bridge.clock.now(), bridge.policyLookup)
+    let moved = Int64((clockMoved * 1_000).rounded())
     var rest = try await bridge.writing { transaction throws(StoreError) in try transaction.openLeases() }[...]
     while !rest.isEmpty {
       let slice = rest.prefix(Self.slice)
       rest = rest.dropFirst(Self.slice)
       try await bridge.writing { transaction throws(StoreError) in
-        try transaction.extendLeases(of: slice, now: now, policies: policies)
+        try transaction.extendLeases(of: slice, now: now, policies: policies, clockMoved: moved)
       }
     }
   }

@@ -8,6 +8,8 @@ struct RunDraft {
   var dependsOn: [RunID] = []
   var prerequisites: [(sequence: Int64, isSatisfied: Bool)] = []
   var parent: Int64?
+  /// Replays of the parent so far: a child belongs to the series in which it was started.
+  var parentSeries: Int?
   /// The parent, its parent and so on.
   var ancestors: [RunID] = []
   var openPrerequisites: [Int64] { prerequisites.filter { !$0.isSatisfied }.map(\.sequence) }
@@ -61,7 +63,8 @@ extension Transaction {
       Self.insertRun, run.id, run.task, run.task, now, run.state, run.priority, run.createdAt, run.runAt, run.expiresAt,
       run.dedupKey,
       run.idempotencyKey, run.group, run.name, run.workflowID, run.template, run.array, run.arrayIndex, run.parentID,
-      run.failFast, run.onDependencyFailure, run.openDependencies, run.maxAttempts, run.maxLost, run.leaseSeconds,
+      draft.parentSeries, run.failFast, run.onDependencyFailure, run.openDependencies, run.maxAttempts, run.maxLost,
+      run.leaseSeconds,
       run.timeoutSeconds, run.ttlSeconds, run.ttlFrom, run.retry.map { String(decoding: $0.json, as: UTF8.self) },
       StoredOptions.text(run.resources), StoredOptions.text(run.resourceScales),
       StoredOptions.text(run.fallbackTasks.map(\.rawValue)), run.traceparent, run.tracestate,
@@ -90,10 +93,10 @@ extension Transaction {
   private static let insertRun = Statement.hot(
     """
     INSERT INTO runs (id, task, home_task, series_at, state, priority, created_at, run_at, expires_at, dedup_key, idempotency_key,
-      group_name, name, workflow_id, template, array_name, array_index, parent, fail_fast, on_dependency_failure,
+      group_name, name, workflow_id, template, array_name, array_index, parent, parent_series, fail_fast, on_dependency_failure,
       open_dependencies, max_attempts, max_lost, lease_seconds, timeout_seconds, ttl_seconds, ttl_from, retry,
       resources, resource_scales, fallback_tasks, traceparent, tracestate, tags, depends_on)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """)
   private static let insertPayload = Statement.hot(
     "INSERT INTO payloads (run_seq, body, content_type, content_encoding) VALUES (?, ?, ?, ?)")

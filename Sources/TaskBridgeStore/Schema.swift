@@ -94,6 +94,7 @@ enum Schema {
       array_name TEXT,
       array_index INTEGER,
       parent BLOB,
+      parent_series INTEGER,
       fail_fast INTEGER NOT NULL DEFAULT 1 CHECK (fail_fast IN (0, 1)),
       on_dependency_failure TEXT NOT NULL DEFAULT 'cancel' CHECK \(isAny(OnDependencyFailure.allCases, "on_dependency_failure")),
       open_dependencies INTEGER NOT NULL DEFAULT 0 CHECK (open_dependencies >= 0),

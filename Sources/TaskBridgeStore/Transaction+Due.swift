@@ -142,19 +142,31 @@ extension Transaction {
 
   /// After an outage of broker or bridge every open lease gets a full grace: nobody could report meanwhile.
   ///
-  /// - Parameter runs: out of ``openLeases()``; those that have ended since are passed over.
+  /// - Parameters:
+  ///   - runs: out of ``openLeases()``; those that have ended since are passed over.
+  ///   - clockMoved: milliseconds by which the wall clock was set. One set back takes the leases with it that were given
+  ///     before.
   package func extendLeases(
-    of runs: some Sequence<Int64>, now: Timestamp, policies: PolicyLookup
+    of runs: some Sequence<Int64>, now: Timestamp, policies: PolicyLookup, clockMoved: Int64 = 0
   ) throws(StoreError) {
     for sequence in runs {
       guard let run = try findRun(sequence: sequence) else { continue }
       let reportBy = now.adding(seconds: Double(policies.resolved(for: run).leaseSeconds))
+      var back: Int64 = 0
+      if clockMoved < 0, try hasReported(sequence, after: now) { back = clockMoved }
       try db.run(
         """
-        UPDATE attempts SET report_by = max(report_by, ?1), timeout_at = max(timeout_at, ?1)
+        UPDATE attempts SET report_by = max(report_by + ?4, ?1), timeout_at = max(timeout_at + ?4, ?1)
         WHERE run_seq = ?2 AND number = ?3 AND \(Schema.isAttempt(.running, .triaging, .stopping))
-        """, reportBy, sequence, run.attempt)
+        """, reportBy, sequence, run.attempt, back)
     }
     note(.due)
+  }
+
+  /// Whether the last report that moved the run's lease came at a time that is still ahead.
+  private func hasReported(_ run: Int64, after now: Timestamp) throws(StoreError) -> Bool {
+    try db.first(
+      "SELECT received_at FROM reports WHERE run_seq = ? AND code = 'applied' ORDER BY id DESC LIMIT 1", run
+    ) { row throws(StoreError) in row.time(0) > now } ?? false
   }
 }

@@ -130,7 +130,7 @@ extension Transaction {
   private static let failedChild = Statement.hot(
     """
     SELECT c.id, c.state FROM runs c JOIN runs p ON p.id = c.parent
-      WHERE c.parent = ? AND c.series_at >= p.series_at
+      WHERE c.parent = ? AND c.parent_series = p.replays
       AND (\(Schema.isRun(.failed, .deadLettered, .dependencyFailed, .cancelled, .expired, column: "c.state"))
         OR (c.state = 'superseded' AND c.superseded_by IS NULL))
       ORDER BY c.finished_at, c.seq LIMIT 1

@@ -109,7 +109,7 @@ extension Transaction {
         WHERE d.dependent = ? AND d.satisfied = 0 AND p.finished_at IS NULL
       """, run.sequence)
     try db.run(
-      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ?, ages_from = ?, paused_at = NULL WHERE seq = ?",
+      "UPDATE runs SET replays = ?, open_dependencies = ?, max_attempts = coalesce(?, max_attempts), series_at = ?, ages_from = ?, paused_at = NULL, parent_series = (SELECT p.replays FROM runs p WHERE p.id = runs.parent) WHERE seq = ?",
       run.replays, open, options.maxAttempts, now, run.agesFrom, run.sequence)
     run.openDependencies = open
     // A follow-up still waits for the run it follows, which holds their dedup key. A completed run waits for nobody.

@@ -34,10 +34,13 @@ extension ComposedQuery {
   }
 
   /// Those of them that may be deleted. A dead letter whose mirror message is on its way stays until it has arrived and
-  /// can be taken out again.
+  /// can be taken out again; a child without success stays until its parent has ended, which may still have to fail by it.
   fileprivate mutating func require(prunableFor request: PruneRequest, upTo bound: PruneBound) {
     require(meantBy: request, upTo: bound)
     require("NOT EXISTS (SELECT 1 FROM outbox o WHERE o.run_seq = r.seq AND o.kind = 'dead')")
+    require(
+      "(r.parent IS NULL OR r.state = 'completed' OR r.superseded_by IS NOT NULL OR NOT EXISTS "
+        + "(SELECT 1 FROM runs p WHERE p.id = r.parent AND p.finished_at IS NULL))")
   }
 }
 
@@ -158,7 +161,7 @@ extension Transaction {
   }
 
   /// Deletes one run that has ended, a dead letter too.
-  /// - Returns: 404 `run_not_found`, 409 `active`, 409 `mirror_pending`.
+  /// - Returns: 404 `run_not_found`, 409 `active`, `mirror_pending`, `parent_active`.
   package func delete(_ id: RunID) throws(StoreError) -> Result<RunID, Problem> {
     guard let run = try run(id) else { return .failure(.runNotFound(id)) }
     guard run.state.isTerminal else {
@@ -175,6 +178,15 @@ extension Transaction {
           409, "mirror_pending",
           "the broker has not confirmed the message of the dead letter of run \(id) in taskbridge.dead.\(run.task) yet, which goes with the run: try again in a second, or, when the broker is down (GET /readyz), once it is back",
           runID: id, retryAfterSeconds: 1))
+    }
+    if !run.state.isSuccess, run.supersededBy == nil, let parentID = run.parentID, let parent = try self.run(parentID),
+      !parent.state.isTerminal
+    {
+      return .failure(
+        Problem(
+          409, "parent_active",
+          "run \(id) is a child that ended \(run.state.rawValue), and its parent \(parentID) is \(parent.state.rawValue): it may still have to fail by it; delete the child once its parent has ended",
+          runID: parentID))
     }
     try remove(run.sequence, task: run.task, state: run.state)
     return .success(id)

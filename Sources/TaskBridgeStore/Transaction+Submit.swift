@@ -164,6 +164,7 @@ extension Transaction {
     draft.run.priority = min(draft.run.priority, parent.priority)
     if let expiry = parent.expiresAt { draft.run.expiresAt = min(draft.run.expiresAt ?? expiry, expiry) }
     draft.parent = parent.sequence
+    draft.parentSeries = parent.replays
   }
 
   /// - Parameter replacing: the run that the draft supersedes, whose place it may take.

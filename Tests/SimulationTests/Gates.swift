@@ -117,8 +117,7 @@ extension Model {
     let settings = gates.tasks[task]
     var holds: Set<Hold> = []
     if gates.isPaused(.bridge, at: now) { holds.insert(.paused) }
-    let domain = String(task.prefix { $0 != "." })
-    if gates.isPaused(.task(named: task), at: now) || gates.isPaused(.domain(domain), at: now) {
+    if gates.isPaused(.task(named: task), at: now) || gates.isPaused(.domain(Self.domain(of: task)), at: now) {
       holds.insert(.taskPaused)
     }
     if unclaimed(task) >= settings?.queueBound ?? 1_000 { holds.insert(.queueBound) }

@@ -56,7 +56,9 @@ extension Model {
     }
   }
 
-  /// When something is due next; nil when nothing is.
+  var nextScheduleDue: Int64? { schedules.values.compactMap(\.dueAt).min() }
+
+  /// When something is due next, schedules apart; nil when nothing is.
   var nextDue: Int64? {
     var times: [Int64] = gates.pauses.values.compactMap { $0 }
     for run in runs {
@@ -69,16 +71,17 @@ extension Model {
     return times.min()
   }
 
-  /// After an outage every open lease gets a full grace.
-  mutating func extendLeases() {
+  /// After an outage every open lease gets a full grace. One that was given before the clock was set back goes with it.
+  mutating func extendLeases(clockMoved: Int64 = 0) {
     for run in runs.indices {
       guard let newest = runs[run].attempts.indices.last,
         Rules.claimedAttempt.contains(runs[run].attempts[newest].state)
       else { continue }
       let end = now + lease(run)
-      runs[run].attempts[newest].reportBy = max(runs[run].attempts[newest].reportBy, end)
+      let back = runs[run].appliedAt ?? 0 > now ? min(0, clockMoved) : 0
+      runs[run].attempts[newest].reportBy = max(runs[run].attempts[newest].reportBy + back, end)
       if let timeout = runs[run].attempts[newest].timeoutAt {
-        runs[run].attempts[newest].timeoutAt = max(timeout, end)
+        runs[run].attempts[newest].timeoutAt = max(timeout + back, end)
       }
     }
   }

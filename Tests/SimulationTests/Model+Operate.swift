@@ -11,6 +11,7 @@ extension Model {
   }
 
   mutating func pause(_ run: Place) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     switch runs[run].state {
     case .paused: return nil
     case .blocked, .scheduled, .ready:
@@ -23,6 +24,7 @@ extension Model {
   }
 
   mutating func resume(_ run: Place) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     if runs[run].isEnded { return "terminal_run" }
     guard runs[run].state == .paused else { return nil }
     let isBlocked = runs[run].openPrerequisites > 0 || isFollowing(run)
@@ -30,13 +32,16 @@ extension Model {
     return nil
   }
 
-  mutating func replay(_ run: Place, _ options: ReplayOptions) -> String? {
-    if let refusal = replayOne(run, options) { return refusal }
-    if options.withDependents { replayDependents(of: run) }
-    return nil
+  mutating func replay(_ run: Place, _ options: ReplayOptions) -> String? { replayAll(run, options).refusal }
+
+  /// - Returns: the code of the refusal, or the runs that came back, `run` first.
+  mutating func replayAll(_ run: Place, _ options: ReplayOptions) -> (refusal: String?, replayed: [Place]) {
+    if let refusal = replayOne(run, options) { return (refusal, []) }
+    return (nil, [run] + (options.withDependents ? replayDependents(of: run) : []))
   }
 
   private mutating func replayOne(_ run: Place, _ options: ReplayOptions) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     guard runs[run].isEnded else { return "active" }
     if runs[run].state == .superseded { return "superseded" }
     if runs[run].state == .completed, !options.force { return "completed_needs_force" }
@@ -62,7 +67,10 @@ extension Model {
     for index in runs[run].prerequisites.indices where runs[runs[run].prerequisites[index].run].isEnded {
       runs[run].prerequisites[index].isSatisfied = true
     }
-    if let parent = request.parent { runs[parent].openChildren += 1 }
+    if let parent = request.parent {
+      runs[parent].openChildren += 1
+      runs[run].parentSeries = runs[parent].replays
+    }
     let isBlocked = runs[run].openPrerequisites > 0 || isFollowing(run)
     move(run, isBlocked ? .blocked : isDue(run) ? .ready : .scheduled)
     resolve(run, "replayed")
@@ -70,25 +78,33 @@ extension Model {
   }
 
   /// The failed dependents of a replayed run come back too, the oldest first, and with them theirs.
-  private mutating func replayDependents(of run: Place) {
-    func dependents(of run: Place) -> [Place] {
-      runs.indices.filter {
-        runs[$0].state == .dependencyFailed
-          && runs[$0].prerequisites.contains(Prerequisite(run: run, isSatisfied: false))
-      }
-    }
-    var pending = Set(dependents(of: run))
+  private mutating func replayDependents(of run: Place) -> [Place] {
+    var replayed: [Place] = []
+    var pending = Set(failedDependents(of: run))
     while let next = pending.min() {
       pending.remove(next)
       let waitsForFailed = runs[next].prerequisites.contains {
         !$0.isSatisfied && runs[$0.run].isEnded && runs[$0.run].state != .completed
       }
       if waitsForFailed, runs[next].request.onDependencyFailure != .ignore { continue }
-      if replayOne(next, ReplayOptions()) == nil { pending.formUnion(dependents(of: next)) }
+      if replayOne(next, ReplayOptions()) == nil {
+        replayed.append(next)
+        pending.formUnion(failedDependents(of: next))
+      }
+    }
+    return replayed
+  }
+
+  /// Dependents that failed because of `run`, or of what it stands for.
+  func failedDependents(of run: Place) -> [Place] {
+    runs.indices.filter {
+      runs[$0].state == .dependencyFailed
+        && runs[$0].prerequisites.contains(Prerequisite(run: run, isSatisfied: false))
     }
   }
 
   mutating func discard(_ run: Place) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     guard let letter = runs[run].deadLetter, letter.resolution == nil else { return "not_a_dead_letter" }
     resolve(run, "discarded")
     return nil

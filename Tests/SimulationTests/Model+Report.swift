@@ -30,9 +30,12 @@ extension Model {
 
   /// First match wins; whatever the verdict, the ledger has the report.
   mutating func report(_ words: ReportWords, by token: Token) -> ReportResult {
-    guard let run = token.run else { return ReportResult(code: .unknownToken, isToldToStop: true) }
+    guard let run = token.run, !runs[run].isDeleted else {
+      return ReportResult(code: .unknownToken, isToldToStop: true)
+    }
     runs[run].reports += 1
     let code = judge(words, by: token, on: run)
+    if code.0 == .applied { runs[run].appliedAt = now }
     return ReportResult(
       code: code.0, isToldToStop: code.stop, runState: runs[run].state, attemptState: runs[run].attempts.last?.state)
   }

@@ -122,6 +122,7 @@ extension Model {
 
   /// - Returns: nil, or the code of the refusal.
   mutating func change(_ run: Place, _ change: Change) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     if runs[run].isEnded { return "terminal_run" }
     guard [.blocked, .scheduled, .ready, .paused].contains(runs[run].state) else { return "dispatched" }
     runs[run].priority = change.priority ?? runs[run].priority

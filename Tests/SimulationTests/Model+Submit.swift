@@ -16,13 +16,11 @@ extension Model {
   }
 
   /// Stores a batch, or nothing of it: prerequisites first; of several items with one key the last wins.
-  mutating func submit(batch: [Request], ids: [RunID]) -> [Answer] {
+  ///
+  /// - Parameter workflow: the one whose place the batch takes.
+  mutating func submit(batch: [Request], ids: [RunID], superseding workflow: String? = nil) -> [Answer] {
     func refused(_ code: String) -> [Answer] { [.refused(code)] }
-    let winners = batch.indices.map { index in
-      batch[index].dedupKey == nil
-        ? index
-        : batch.lastIndex { $0.dedupKey == batch[index].dedupKey && $0.task == batch[index].task } ?? index
-    }
+    let winners = batch.indices.map { Self.winner(of: $0, in: batch) }
     func needs(_ index: Int) -> [Int] {
       batch[index].dependsOn.compactMap { if case .item(let other) = $0 { winners[other] } else { nil } }
     }
@@ -38,7 +36,18 @@ extension Model {
     guard order.count == batch.count else { return refused("dependency_cycle") }
     var trial = self
     var answers: [Int: Answer] = [:]
-    for index in order where winners[index] == index {
+    let stored = order.filter { winners[$0] == $0 }
+    var succession = Succession()
+    if let workflow, let code = trial.begin(superseding: workflow, by: batch, order: stored, &succession) {
+      return refused(code)
+    }
+    for index in stored {
+      if let run = succession.kept[index] {
+        let answer = trial.keep(run, for: batch[index])
+        if case .refused(let code) = answer { return refused(code) }
+        answers[index] = answer
+        continue
+      }
       var items: [Int: Place] = [:]
       for other in batch.indices {
         if case .stored(_, let run, _, let followUp)? = answers[winners[other]] { items[other] = followUp ?? run }
@@ -54,8 +63,23 @@ extension Model {
       trial.keepKey(of: batch[index], run: run)
       answers[index] = answer
     }
+    if let code = trial.finish(succession, &answers) { return refused(code) }
     self = trial
     return batch.indices.compactMap { answers[$0] }
+  }
+
+  /// The last item with the same task key and dedup key.
+  static func winner(of index: Int, in batch: [Request]) -> Int {
+    batch[index].dedupKey == nil
+      ? index : batch.lastIndex { $0.dedupKey == batch[index].dedupKey && $0.task == batch[index].task } ?? index
+  }
+
+  /// The run of the superseded workflow stands in the place of a new one.
+  private mutating func keep(_ run: Place, for request: Request) -> Answer {
+    if let first = repeated(request) { return first }
+    if let workflow = request.workflow { kept[workflow, default: []].insert(run) }
+    keepKey(of: request, run: run)
+    return .stored(.duplicate, run: run)
   }
 
   // MARK: Idempotency
@@ -74,12 +98,16 @@ extension Model {
 
   private func repeated(_ request: Request) -> Answer? {
     guard let key = request.idempotencyKey else { return nil }
-    if let first = runs.firstIndex(where: { $0.request.task == request.task && $0.request.idempotencyKey == key }) {
-      return runs[first].payload == request.payload ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
+    if let first = runs.firstIndex(where: {
+      $0.request.task == request.task && $0.request.idempotencyKey == key && !$0.isDeleted
+    }) {
+      return runs[first].request.payload == request.payload
+        ? .stored(.duplicate, run: first) : .refused("idempotency_mismatch")
     }
     guard let kept = keptKeys[KeptKey(task: request.task, key: key)] else { return nil }
-    return kept.payload == request.payload
-      ? .stored(.duplicate, run: kept.run, followUp: kept.followUp) : .refused("idempotency_mismatch")
+    guard kept.payload == request.payload else { return .refused("idempotency_mismatch") }
+    if let followUp = kept.followUp, runs[kept.run].isDeleted { return .stored(.duplicate, run: followUp) }
+    return .stored(.duplicate, run: kept.run, followUp: kept.followUp)
   }
 
   private mutating func keepKey(of request: Request, run: Place, followUp: Place? = nil) {
@@ -102,6 +130,7 @@ extension Model {
       case .unknown: return .refused("unknown_dependency")
       }
       if prerequisites.contains(where: { $0.run == run }) { continue }
+      if runs[run].isDeleted { return .refused("unknown_dependency") }
       let isSatisfied = runs[run].state == .completed || runs[run].isEnded && request.onDependencyFailure == .ignore
       if runs[run].isEnded && !isSatisfied { return .refused("dependency_ended") }
       prerequisites.append(Prerequisite(run: run, isSatisfied: isSatisfied))
@@ -109,6 +138,7 @@ extension Model {
     request.dependsOn = prerequisites.map { .run($0.run) }
     if request.hasUnknownParent { return .refused("unknown_parent") }
     if let parent = request.parent {
+      if runs[parent].isDeleted { return .refused("unknown_parent") }
       if runs[parent].isEnded || runs[parent].state == .cancelling { return .refused("parent_ended") }
       if waits(prerequisites.filter { !$0.isSatisfied }.map(\.run), reach: [parent]) {
         return .refused("dependency_cycle")
@@ -138,10 +168,11 @@ extension Model {
       payload: request.payload, maxAttempts: request.maxAttempts ?? 4)
     run.prerequisites = prerequisites
     run.dedupKey = request.dedupKey
-    run.runAt = request.delaySeconds.map { now + Int64($0) * 1_000 }
+    run.runAt = request.runAt ?? request.delaySeconds.map { now + Int64($0) * 1_000 }
     run.expiresAt = request.expiresAfterSeconds.map { now + Int64($0) * 1_000 }
     if let ttl = request.ttlSeconds, !request.ttlFromFirstAttempt { run.expiresAt = now + Int64(ttl) * 1_000 }
     if let parent = request.parent {
+      run.parentSeries = runs[parent].replays
       run.priority = min(run.priority, runs[parent].priority)
       if let end = runs[parent].expiresAt { run.expiresAt = min(run.expiresAt ?? end, end) }
     }
@@ -219,7 +250,8 @@ extension Model {
     return .stored(.superseded, run: heir, replaced: old)
   }
 
-  private mutating func endSuperseded(_ old: Place, heir: Place) {
+  /// - Parameter heir: nil: nobody takes its place, and its dependents fail.
+  mutating func endSuperseded(_ old: Place, heir: Place?) {
     if let newest = runs[old].attempts.indices.last, runs[old].attempts[newest].isOpen {
       if !runs[old].attempts[newest].isUnclaimed { notices.append(Notice(isDeadLetter: false, run: old)) }
       runs[old].attempts[newest].state = .fatal
@@ -239,7 +271,7 @@ extension Model {
   private func ancestors(of draft: Run) -> [Place] {
     var found: [Place] = []
     var next = draft.request.parent
-    while let place = next, !found.contains(place) {
+    while let place = next, !found.contains(place), !runs[place].isDeleted {
       found.append(place)
       next = runs[place].request.parent
     }

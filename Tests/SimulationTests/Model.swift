@@ -17,6 +17,9 @@ struct Model {
   struct DeadLetter: Equatable {
     var reason: DeadLetterReason
     var resolution: String?
+    /// Where and when it died.
+    var task: String
+    var at: Int64
   }
 
   struct Attempt: Equatable {
@@ -34,7 +37,7 @@ struct Model {
     var isUnclaimed: Bool { state == .queued || state == .instantiated || state == .launched }
   }
 
-  struct Run {
+  struct Run: Equatable {
     let id: RunID
     var request: Request
     /// Where it is dispatched: a fallback may have moved it from the task key of its request, whose keys it keeps.
@@ -54,6 +57,13 @@ struct Model {
     var expiresAt: Int64?
     var dedupKey: String?
     var payload: Int
+    /// Which of its parent's series it belongs to, by the number of replays before it.
+    var parentSeries: Int?
+    /// The schedule that made it, and for which time; nil: by hand.
+    var schedule: String?
+    var nominalAt: Int64?
+    /// Nothing is left of it.
+    var isDeleted = false
     var prerequisites: [Prerequisite] = []
     var openChildren = 0
     var maxAttempts: Int
@@ -64,10 +74,14 @@ struct Model {
     var deadLetter: DeadLetter?
     /// The first answer to each transition id.
     var transitions: [String: StateReply] = [:]
+    /// When the last report that was applied came in.
+    var appliedAt: Int64?
     /// Reports that the ledger must have.
     var reports = 0
 
     var isEnded: Bool { finishedAt != nil }
+    /// Ended without success, and no other run took its place.
+    var failsParent: Bool { Rules.failed.contains(state) || state == .superseded && supersededBy == nil }
     var openPrerequisites: Int { prerequisites.count { !$0.isSatisfied } }
     /// Number of the newest attempt; 0 before the first.
     var attempt: Int { attempts.count }
@@ -80,12 +94,19 @@ struct Model {
     var run: Place
   }
 
-  /// In milliseconds; only ever moves forward.
+  /// In milliseconds.
   var now: Int64 = 1_800_000_000_000
   var runs: [Run] = []
   var gates = Gates()
   var notices: [Notice] = []
   var keptKeys: [KeptKey: KeptAnswer] = [:]
+  /// Dead letters that were deleted, by task key: their messages may lie in the mirror.
+  var leftovers: [String: Int] = [:]
+  /// Runs that a workflow has taken over from the one it superseded.
+  var kept: [String: Set<Place>] = [:]
+  var schedules: [String: Schedule] = [:]
+  /// Of the schedules there are.
+  var times: [NominalTime] = []
   /// While the broker is away no lease ends.
   var isBrokerAway = false
   /// Runs that ended and whose consequences are still to come.
@@ -123,11 +144,20 @@ struct Model {
     let isEnd = Rules.terminal.contains(runs[run].state)
     if isEnd && !Rules.terminal.contains(before) {
       runs[run].finishedAt = now
+      wakeSchedule(of: run)
       ended.append(run)
       settle()
     } else if !isEnd {
       runs[run].finishedAt = nil
     }
+  }
+
+  /// Nothing follows from the end of any run before `body` is done.
+  mutating func endingTogether(_ body: (inout Model) -> Void) {
+    isSettling = true
+    body(&self)
+    isSettling = false
+    settle()
   }
 
   private mutating func settle() {
@@ -139,12 +169,8 @@ struct Model {
 
   private mutating func settleEnd(of run: Place) {
     let end = runs[run].state
-    if end != .superseded {
-      for dependent in runs.indices
-      where runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false)) {
-        settle(dependent, waitingFor: run, end: end)
-      }
-    }
+    // A superseded run hands its dependents to its heir.
+    if end != .superseded || runs[run].supersededBy == nil { settleDependents(of: run) }
     if let followUp = runs[run].followUp, !runs[followUp].isEnded {
       runs[followUp].dedupKey = runs[run].dedupKey
       if runs[followUp].state == .blocked, runs[followUp].openPrerequisites == 0 { unblock(followUp) }
@@ -156,12 +182,23 @@ struct Model {
     }
   }
 
+  mutating func settleDependents(of run: Place) {
+    for dependent in runs.indices
+    where runs[dependent].prerequisites.contains(Prerequisite(run: run, isSatisfied: false)) {
+      settle(dependent, waitingFor: run, end: runs[run].state)
+    }
+  }
+
   private mutating func settle(_ dependent: Place, waitingFor run: Place, end: RunState) {
     if runs[dependent].isEnded { return }
     // A cascade reaches dependents whatever their own policy says.
     let cascades = end == .dependencyFailed && runs[run].request.onDependencyFailure == .cancel
     let isSatisfied = end == .completed || runs[dependent].request.onDependencyFailure == .ignore && !cascades
     guard isSatisfied else { return move(dependent, .dependencyFailed) }
+    satisfy(dependent, run)
+  }
+
+  mutating func satisfy(_ dependent: Place, _ run: Place) {
     for index in runs[dependent].prerequisites.indices where runs[dependent].prerequisites[index].run == run {
       runs[dependent].prerequisites[index].isSatisfied = true
     }
@@ -199,7 +236,7 @@ struct Model {
   /// A child that ended without success in the parent's present series.
   func hasFailedChild(_ parent: Place) -> Bool {
     runs.contains {
-      $0.request.parent == parent && Rules.failed.contains($0.state) && $0.seriesAt >= runs[parent].seriesAt
+      $0.request.parent == parent && $0.failsParent && $0.parentSeries == runs[parent].replays
     }
   }
 
@@ -221,7 +258,7 @@ struct Model {
   }
 
   mutating func bury(_ run: Place, _ reason: DeadLetterReason) {
-    runs[run].deadLetter = DeadLetter(reason: reason)
+    runs[run].deadLetter = DeadLetter(reason: reason, task: runs[run].task, at: now)
     notices.append(Notice(isDeadLetter: true, run: run))
   }
 
@@ -230,6 +267,7 @@ struct Model {
   /// - Returns: nil, or the code of the refusal.
   @discardableResult
   mutating func cancel(_ run: Place) -> String? {
+    if runs[run].isDeleted { return "run_not_found" }
     let newest = runs[run].attempts.indices.last
     switch runs[run].state {
     case .blocked, .scheduled, .ready, .paused:

@@ -4,10 +4,13 @@ import TaskBridgeCore
 /// when it is played: so each part of a history is a history.
 indirect enum Operation: Sendable {
   case submit(SubmissionPick)
-  case batch([SubmissionPick])
+  /// May take the place of a workflow.
+  case batch([SubmissionPick], superseding: String?)
   case advance(milliseconds: Int64)
   /// To the moment something is due, or just before it.
   case advanceToDue(offset: Int64)
+  /// Somebody sets the wall clock.
+  case setClock(milliseconds: Int64)
   case tick
   case release(max: Int)
   case confirm(UInt32)
@@ -26,6 +29,10 @@ indirect enum Operation: Sendable {
   case resumeRun(UInt32)
   case replay(UInt32, Model.ReplayOptions)
   case discard(UInt32)
+  case delete(UInt32)
+  case prune(Model.Prune)
+  case bulk(Model.BulkWish)
+  case schedule(SchedulePick)
   case setState(UInt32, Model.StateWish)
   case change(UInt32, Model.Change)
   case pause(UInt32, seconds: Int?)
@@ -64,10 +71,14 @@ struct HistoryGenerator {
   private let total: Int
   static let tasks = ["a.x", "a.y", "b"]
   static let groups = ["g", "h"]
+  static let schedules = ["s", "t"]
+  /// The wall clock is set now and then; rates are left out then, which fill by it.
+  private var setsClock = false
 
   enum Kind: CaseIterable {
     case submit, plain, family, batch, time, tick, release, confirm, report, worker, burst, broker, notices, cancel
-    case pauseRun, replay, discard, setState, change, control, settings, outage, crash, aborted
+    case pauseRun, replay, discard, delete, bulk, schedule, clock, setState, change, control, settings, outage, crash,
+      aborted
 
     var weight: Int {
       switch self {
@@ -77,20 +88,36 @@ struct HistoryGenerator {
       case .family, .tick, .report: 7
       case .broker: 10
       case .cancel, .replay: 6
+      case .bulk, .schedule: 5
       case .burst, .pauseRun, .setState, .control, .settings: 4
-      case .batch, .notices, .change, .outage, .aborted: 2
+      case .delete: 3
+      case .clock: 2
+      case .batch: 4
+      case .notices, .change, .outage, .aborted: 2
       case .crash, .discard: 1
       }
     }
   }
 
+  /// What a history has most of: else what takes several steps hardly comes about.
+  private static let themes: [[Kind]] = [
+    [], [.schedule, .clock, .tick], [.bulk, .delete, .replay, .family], [.batch, .family, .cancel],
+  ]
+
   /// - Parameter kinds: what this history may have; a part of it is left out by chance.
   init(seed: UInt64, kinds: [Kind] = Kind.allCases) {
     random = SeededRandom(seed: seed)
+    let theme = random.one(of: Self.themes)
     var weights: [(Kind, Int)] = []
     for kind in kinds {
       let isNeeded = [.submit, .release, .worker, .time, .tick, .confirm].contains(kind)
-      let factor = isNeeded ? 4 : random.one(of: [0, 2, 4, 4, 4, 12])
+      var factor = isNeeded ? 4 : random.one(of: [0, 2, 4, 4, 4, 12])
+      if theme.contains(kind) {
+        factor = kind == .clock ? 4 : 16
+      } else if [.clock, .schedule, .bulk, .delete].contains(kind), random.once(in: 2) {
+        factor = 0
+      }
+      if kind == .clock { setsClock = factor > 0 }
       if factor > 0 { weights.append((kind, kind.weight * factor)) }
     }
     self.weights = weights
@@ -125,16 +152,21 @@ struct HistoryGenerator {
       return .submit(pick)
     case .batch:
       let count = 2 + random.below(3)
-      return .batch(
-        (0..<count).map { _ in
-          var pick = submission()
-          pick.request.dependsOn = []
-          if random.once(in: 2) { pick.dependsOnItems = [random.below(count)] }
-          return pick
-        })
+      let workflow = random.one(of: [nil, "v", "w"])
+      let picks = (0..<count).map { _ in
+        var pick = submission()
+        pick.request.dependsOn = []
+        if random.once(in: 2) { pick.dependsOnItems = [random.below(count)] }
+        if let workflow {
+          pick.request.workflow = workflow
+          pick.dependsOn = pick.dependsOn.filter { _ in random.once(in: 3) }
+        }
+        return pick
+      }
+      return .batch(picks, superseding: workflow.flatMap { $0 == "v" ? "w" : "v" })
     case .time:
       if random.once(in: 3) {
-        return .advance(milliseconds: random.one(of: [1, 250, 1_000, 5_000, 31_000, 61_000, 600_000]))
+        return .advance(milliseconds: random.one(of: [1, 250, 1_000, 5_000, 31_000, 61_000, 200_000]))
       }
       return .advanceToDue(offset: random.one(of: [-1, 0, 0, 0, 1, 500]))
     case .tick: return .tick
@@ -155,15 +187,13 @@ struct HistoryGenerator {
     case .notices: return .publishNotices
     case .cancel: return .cancel(random.pick())
     case .pauseRun: return random.once(in: 2) ? .pauseRun(random.pick()) : .resumeRun(random.pick())
-    case .replay:
-      var options = Model.ReplayOptions()
-      options.force = random.once(in: 3)
-      options.withDependents = random.once(in: 2)
-      if random.once(in: 4) { options.priority = random.one(of: [0, 128, 255]) }
-      if random.once(in: 4) { options.afterSeconds = random.one(of: [0, 5, 60]) }
-      if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
-      return .replay(random.pick(), options)
+    case .replay: return .replay(random.pick(), replayOptions())
     case .discard: return .discard(random.pick())
+    case .schedule: return .schedule(schedule())
+    case .clock:
+      return .setClock(milliseconds: random.one(of: [-1_500, -30_000, -300_000, -3_600_000, 30_000, 300_000]))
+    case .delete: return random.once(in: 2) ? .delete(random.pick()) : .prune(prune())
+    case .bulk: return .bulk(bulk())
     case .setState: return .setState(random.pick(), wish())
     case .change: return .change(random.pick(), change())
     case .control:
@@ -177,14 +207,111 @@ struct HistoryGenerator {
     case .aborted:
       while true {
         let kind = random.one(
-          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay] as [Kind])
+          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay, .delete, .bulk]
+            as [Kind])
         return .aborted(operation(kind))
       }
     }
   }
 
+  private mutating func replayOptions() -> Model.ReplayOptions {
+    var options = Model.ReplayOptions()
+    options.force = random.once(in: 3)
+    options.withDependents = random.once(in: 2)
+    if random.once(in: 4) { options.priority = random.one(of: [0, 128, 255]) }
+    if random.once(in: 4) { options.afterSeconds = random.one(of: [0, 5, 60]) }
+    if random.once(in: 4) { options.maxAttempts = random.one(of: [1, 2, 5]) }
+    return options
+  }
+
+  private mutating func timing() -> Model.Timing {
+    Model.Timing(kind: random.one(of: [.cron, .rate, .delay]), seconds: random.one(of: [60, 60, 120]))
+  }
+
+  private mutating func schedule() -> SchedulePick {
+    let name = random.one(of: Self.schedules)
+    switch random.below(9) {
+    case 0, 1, 2:
+      var request = Request()
+      request.task = random.one(of: Self.tasks)
+      request.payload = random.below(3)
+      if random.once(in: 3) { request.group = random.one(of: Self.groups) }
+      if random.once(in: 3) { request.priority = random.one(of: [0, 200]) }
+      if random.once(in: 4) { request.ttlSeconds = random.one(of: [10, 60]) }
+      if random.once(in: 3) { request.maxAttempts = 1 }
+      if random.once(in: 3) {
+        request.dedupKey = "k"
+        request.onDuplicate = random.one(of: [.skip, .supersede, .reject])
+      }
+      var pick = SchedulePlanPick(plan: Model.SchedulePlan(timing: timing(), request: request))
+      if random.once(in: 3) { pick.plan.maxRuns = random.one(of: [1, 2, 5]) }
+      pick.plan.catchUp = random.one(of: ScheduleRule.CatchUp.allCases)
+      if random.once(in: 2) { pick.plan.catchUpLimit = random.one(of: [1, 2]) }
+      pick.plan.skipsOverlap = random.once(in: 2)
+      if random.once(in: 3) { pick.startsAfterSeconds = random.one(of: [-100, 0, 30, 120]) }
+      if random.once(in: 4) { pick.endsAfterSeconds = random.one(of: [0, 120, 600]) }
+      return SchedulePick(name: name, wish: .add(pick))
+    case 3:
+      var patch = SchedulePatch()
+      if random.once(in: 2) { patch.timing = timing() }
+      if random.once(in: 2) { patch.maxRuns = random.one(of: [0, 1, 3]) }
+      if random.once(in: 3) { patch.priority = random.one(of: [0, 200]) }
+      if random.once(in: 3) { patch.skipsOverlap = random.once(in: 2) }
+      return SchedulePick(name: name, wish: .change(patch))
+    case 4: return SchedulePick(name: name, wish: .pause)
+    case 5, 6: return SchedulePick(name: name, wish: .resume)
+    case 7: return SchedulePick(name: name, wish: .runNow)
+    default: return SchedulePick(name: name, wish: random.once(in: 2) ? .remove : .runNow)
+    }
+  }
+
+  private mutating func prune() -> Model.Prune {
+    var wish = Model.Prune()
+    if random.once(in: 2) {
+      wish.keepLast = random.one(of: [0, 0, 1, 3])
+    } else {
+      wish.ageSeconds = random.one(of: [0, 1, 60, 600])
+    }
+    let states: [[RunState]] = [
+      [], [], [], [.completed], [.failed, .deadLettered], [.cancelled, .expired, .superseded, .dependencyFailed],
+    ]
+    wish.states = random.one(of: states)
+    if random.once(in: 3) { wish.task = random.one(of: Self.tasks) }
+    return wish
+  }
+
+  private mutating func bulk() -> Model.BulkWish {
+    let verbs: [BulkVerb] = [.cancel, .cancel, .retry, .retry, .pause, .resume, .replay, .replay, .discard]
+    var wish = Model.BulkWish(verb: random.one(of: verbs))
+    switch random.below(6) {
+    case 0: wish.filter.task = random.one(of: Self.tasks)
+    case 1: wish.filter.domain = random.one(of: ["a", "b"])
+    default: break
+    }
+    if wish.isOfDeadLetters {
+      if random.once(in: 3) { wish.filter.reason = random.one(of: [.exhausted, .permanent, .lost, .childFailed]) }
+    } else {
+      let states: [[RunState]] = [
+        [], [], [], [], [.ready, .scheduled], [.blocked, .paused], [.waiting, .running],
+        [.failed, .deadLettered, .cancelled],
+        [.dependencyFailed, .expired], [.queued, .launched],
+      ]
+      wish.filter.states = random.one(of: states)
+      if random.once(in: 6) { wish.filter.workflow = random.one(of: ["v", "w"]) }
+      if random.once(in: 6) { wish.filter.group = random.one(of: Self.groups) }
+      if random.once(in: 8) { wish.filter.dedupKey = "k" }
+    }
+    if wish.startsAgain { wish.options = replayOptions() }
+    if wish.verb == .replay, random.once(in: 3) { wish.payload = random.below(5) }
+    if random.once(in: 4) { wish.asOfSecondsAgo = random.one(of: [1, 10, 100]) }
+    wish.slice = random.one(of: [1, 2, 200, 200])
+    return wish
+  }
+
   private mutating func wish() -> Model.StateWish {
-    let states: [RunState] = [.ready, .ready, .scheduled, .paused, .running, .completed, .failed, .cancelled, .waiting]
+    let states: [RunState] = [
+      .ready, .ready, .scheduled, .paused, .running, .running, .completed, .failed, .cancelled, .waiting,
+    ]
     var wish = Model.StateWish(state: random.one(of: states))
     wish.isForced = random.once(in: 3)
     if random.once(in: 2) { wish.afterSeconds = random.one(of: [-5, 0, 10]) }
@@ -206,7 +333,7 @@ struct HistoryGenerator {
     var settings = Gates.Settings()
     if random.once(in: 3) { settings.queueBound = random.one(of: [1, 2, 3]) }
     if random.once(in: 3) { settings.limit = random.one(of: [0, 1, 2, 3]) }
-    if random.once(in: 3) {
+    if !setsClock, random.once(in: 3) {
       settings.halfRate = random.one(of: [1, 2, 4])
       if random.once(in: 2) { settings.burst = random.one(of: [1, 2, 3]) }
     }
@@ -222,6 +349,8 @@ struct HistoryGenerator {
     request.task = random.one(of: Self.tasks)
     request.payload = random.below(3)
     if random.once(in: 3) { request.group = random.one(of: Self.groups) }
+    if random.once(in: 3) { request.workflow = random.one(of: ["v", "w"]) }
+    if random.once(in: 4) { request.name = random.one(of: ["n", "m"]) }
     if random.once(in: 3) { request.priority = random.one(of: [0, 10, 128, 200, 255]) }
     if random.once(in: 5) { request.delaySeconds = random.one(of: [0, 1, 10, 100]) }
     switch random.below(12) {

@@ -9,9 +9,11 @@ extension Player {
 
   func tick() async throws {
     note("tick")
-    let (now, policies, sweepsLeases) = (now, policies, !model.isBrokerAway)
+    let (now, policies, sweepsLeases, isFirst) = (now, policies, !model.isBrokerAway, !firesSchedules)
+    let ids = runIDs()
+    let support = support(ids.ofStore)
     guard
-      let due = try await write({ tx throws(StoreError) -> Timestamp? in
+      let due = try await write({ tx throws(StoreError) -> [Timestamp?] in
         try tx.endPauses(now: now)
         _ = try tx.promoteDue(now: now, limit: 500)
         _ = try tx.expire(now: now, limit: 500)
@@ -19,11 +21,17 @@ extension Player {
           _ = try tx.sweepTimeouts(now: now, limit: 500, policies: policies, jitter: 0.5)
           _ = try tx.sweepLeases(now: now, limit: 500, policies: policies, jitter: 0.5)
         }
-        return try tx.nextDue()
+        if isFirst { try tx.missSchedules(through: now) }
+        _ = try tx.fireSchedules(now: now, runsMax: 1_000, support: support)
+        return [try tx.nextDue(), try tx.nextScheduleDue()]
       })
     else { return }
     model.tick()
-    try expect(due?.milliseconds, model.nextDue, "next due time")
+    model.fireSchedules(isFirst: isFirst, id: ids.ofModel.next)
+    firesSchedules = true
+    try expect(ids.ofStore.count, ids.ofModel.count, "runs tried for schedules")
+    submissions = ids.ofStore.count
+    try expect(due.map { $0?.milliseconds }, [model.nextDue, model.nextScheduleDue], "next due time")
   }
 
   @discardableResult
@@ -158,7 +166,7 @@ extension Player {
     let found = notices.map { Model.Notice(isDeadLetter: $0.kind == .dead, run: model.place(of: $0.run.id) ?? -1) }
     try expect(found, expected, "notices")
     model.notices = []
-    for notice in expected where notice.isDeadLetter { mirrored.insert(Int64(notice.run + 1)) }
+    for notice in expected where notice.isDeadLetter { mirrored.insert(notice.run) }
   }
 
   func loseBroker() {

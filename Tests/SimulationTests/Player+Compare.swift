@@ -4,29 +4,69 @@ import TaskBridgeStore
 /// The store against the model, and to rest at the end.
 extension Player {
   func compare(endsNoLease: Bool) async throws {
-    let rows = try image.rows(RunImage.sql) { RunImage($0) }
-    try expect(rows.count, model.runs.count, "number of runs")
-    for (place, row) in rows.enumerated() {
-      let expected = RunImage(model.runs[place], in: model)
-      if row != expected { throw Difference(text: "run \(place): \(row.difference(from: expected))") }
+    let waiting: Set<RunState> = [.blocked, .scheduled, .ready, .paused]
+    try expect(store.backlog, model.runs.count { waiting.contains($0.state) }, "backlog")
+    let version = try image.version()
+    if version == seen.version, model.runs == seen.runs, model.notices == seen.notices,
+      model.schedules == seen.schedules
+    {
+      return
     }
+    let places = try compareRuns()
     let edges = try image.rows("SELECT dependent, prerequisite, satisfied FROM dependencies ORDER BY 1, 2") {
-      [$0.int(0) ?? 0, $0.int(1) ?? 0, $0.int(2) ?? 0]
+      [places[$0.int(0)] ?? -1, places[$0.int(1)] ?? -1, Int($0.int(2) ?? 0)]
     }
-    var expected: [[Int64]] = []
+    var expected: [[Int]] = []
     for (place, run) in model.runs.enumerated() {
       for edge in run.prerequisites.sorted(by: { $0.run < $1.run }) {
-        expected.append([Int64(place + 1), Int64(edge.run + 1), edge.isSatisfied ? 1 : 0])
+        expected.append([place, edge.run, edge.isSatisfied ? 1 : 0])
       }
     }
     try expect(edges, expected, "dependencies")
     let notices = try image.rows("SELECT kind = 'dead', run_seq FROM outbox ORDER BY id") {
-      Model.Notice(isDeadLetter: $0.int(0) == 1, run: Int($0.int(1) ?? 0) - 1)
+      Model.Notice(isDeadLetter: $0.int(0) == 1, run: places[$0.int(1)] ?? -1)
     }
     try expect(notices, model.notices, "outbox")
-    let waiting: Set<RunState> = [.blocked, .scheduled, .ready, .paused]
-    try expect(store.backlog, model.runs.count { waiting.contains($0.state) }, "backlog")
-    try auditor.check(image, reports: model.runs.reduce(0) { $0 + $1.reports }, endsNoLease: endsNoLease)
+    try compareSchedules()
+    try auditor.check(
+      image, reports: model.runs.reduce(0) { $1.isDeleted ? $0 : $0 + $1.reports }, endsNoLease: endsNoLease)
+    seen.version = version
+    seen.runs = model.runs
+    seen.notices = model.notices
+    seen.schedules = model.schedules
+  }
+
+  /// What a comparison found, so that the next one looks at what has changed since.
+  struct Seen {
+    /// Of the file; nil: look at everything.
+    var version: Int64?
+    var runs: [Model.Run] = []
+    var notices: [Model.Notice] = []
+    var schedules: [String: Model.Schedule] = [:]
+    var times = 0
+    /// Of the rows that were compared.
+    var digests: [Model.Place: Int] = [:]
+  }
+
+  /// - Returns: the place of each run by its number in the store; a number may be used again after a delete.
+  private func compareRuns() throws -> [Int64?: Model.Place] {
+    let live = model.runs.indices.filter { !model.runs[$0].isDeleted }
+    var (places, position): ([Int64?: Model.Place], Int) = ([:], 0)
+    let changed = try image.rows(RunImage.sql) { row -> (Model.Place, RunImage)? in
+      guard position < live.count else { return (-1, RunImage(row)) }
+      let place = live[position]
+      position += 1
+      places[row.int(RunImage.sequenceColumn)] = place
+      let digest = row.digest()
+      let isSame = seen.digests.updateValue(digest, forKey: place) == digest
+      return isSame && place < seen.runs.count && seen.runs[place] == model.runs[place] ? nil : (place, RunImage(row))
+    }
+    for (place, row) in changed.compactMap(\.self) where place >= 0 {
+      let expected = RunImage(model.runs[place], in: model)
+      if row != expected { throw Difference(text: "run \(place): \(row.difference(from: expected))") }
+    }
+    try expect(changed.count, live.count, "number of runs")
+    return places
   }
 
   /// What is still ready is held by the gates that the model has closed, and by others not.
@@ -76,6 +116,7 @@ extension Player {
     isAborting = false
     try await reconnect()
     for pick in Self.subjects.indices { try await resume(UInt32(pick)) }
+    for name in HistoryGenerator.schedules where model.schedules[name] != nil { try await removeSchedule(name) }
     for task in HistoryGenerator.tasks { try await set(task: task, Gates.Settings()) }
     for group in HistoryGenerator.groups { try await set(group: group, Gates.Settings()) }
     for _ in 0..<Self.roundsMax where model.runs.contains(where: { !$0.isEnded }) {
@@ -99,8 +140,12 @@ extension Player {
     }
     try await publishNotices()
     try await compare(endsNoLease: false)
-    let resolved = model.runs.indices.filter { model.runs[$0].deadLetter.map { $0.resolution != nil } ?? true }
-    try Auditor.checkRest(image, mirrored: mirrored.subtracting(resolved.map { Int64($0 + 1) }))
+    let resolved = model.runs.indices.filter { !model.isDeadLetter($0) }
+    try Auditor.checkRest(image, mirrored: Set(mirrored.subtracting(resolved).map { model.runs[$0].id.hex }))
+    let leftovers = try image.rows("SELECT task, letters FROM mirror_leftovers") {
+      ($0.text(0) ?? "", Int($0.int(1) ?? 0))
+    }
+    try expect(Dictionary(leftovers, uniquingKeysWith: +), model.leftovers, "deleted dead letters")
     try await checkCounts()
     reached.moves.formUnion(model.moves)
   }
@@ -111,7 +156,7 @@ extension Player {
     let (snapshot, counted) = try await store.read { tx throws(StoreError) in
       (try tx.snapshot(domain: nil, now: now), try tx.count(RunFilter()).byState)
     }
-    let expected = Dictionary(grouping: model.runs, by: \.state).mapValues(\.count)
+    let expected = Dictionary(grouping: model.runs.filter { !$0.isDeleted }, by: \.state).mapValues(\.count)
     try expect(counted.filter { $0.value > 0 }, expected, "I17: count")
     let lines = snapshot.tasks.reduce(into: [:] as [RunState: Int]) { $0.merge($1.counts, uniquingKeysWith: +) }
     try expect(lines.filter { $0.value > 0 }, expected, "I17: snapshot")

@@ -39,13 +39,7 @@ extension Player {
   func replay(_ pick: UInt32, _ options: Model.ReplayOptions) async throws {
     let ended = model.runs.indices.filter { model.runs[$0].isEnded }
     guard let run = pick & 7 == 0 ? run(pick >> 3) : one(of: ended, pick >> 3) else { return }
-    var retry = RetryOptions()
-    retry.force = options.force
-    retry.priority = options.priority
-    retry.runAt = options.afterSeconds.map { Timestamp(milliseconds: model.now + Int64($0) * 1_000) }
-    retry.maxAttempts = options.maxAttempts
-    retry.withDependents = options.withDependents
-    let (id, now, wanted) = (model.runs[run].id, now, retry)
+    let (id, now, wanted) = (model.runs[run].id, now, options.retry(model.now))
     note("replay run \(run) \(options)")
     guard
       let result = try await write({ tx throws(StoreError) in
@@ -68,6 +62,7 @@ extension Player {
     guard let result = try await write({ tx throws(StoreError) in try tx.setState(of: id, asked, facts) }) else {
       return
     }
+    if model.runs[run].isDeleted { return try expect(result, .failure(.runNotFound(id)), "set state") }
     let expected = model.setState(run, wish)
     note("  → \(expected.map { "\($0)" } ?? "transition_mismatch")")
     switch result {

@@ -13,9 +13,9 @@ extension Player {
 
   func prepare(_ request: Request) -> PreparedSubmission {
     submissions += 1
-    let id = RunID(high: 0x0000_0001_0000_7000, low: 0x8000_0000_0000_0000 + submissions)
     return PreparedSubmission(
-      request.submission(ids: model.runs.map(\.id), now: model.now), id: id, dedupKey: request.dedupKey)
+      request.submission(ids: model.runs.map(\.id), now: model.now), id: Self.id(submissions),
+      dedupKey: request.dedupKey)
   }
 
   func submit(_ pick: SubmissionPick) async throws {
@@ -35,17 +35,19 @@ extension Player {
     if case .refused(let code) = expected { reached.refusals.insert(code) }
   }
 
-  func submit(batch picks: [SubmissionPick]) async throws {
+  func submit(batch picks: [SubmissionPick], superseding workflow: String?) async throws {
     let requests = picks.map(resolve)
     let prepared = requests.map(prepare)
     let now = now
-    note("batch \(requests.map(\.shown))")
+    note("batch \(requests.map(\.shown)) superseding \(workflow ?? "nothing")")
     guard
       let result = try await write({ tx throws(StoreError) in
-        try tx.submit(batch: prepared, now: now, actor: "test")
+        try tx.submit(batch: prepared, superseding: workflow, now: now, actor: "test")
       })
     else { return }
-    let expected = model.submit(batch: requests, ids: prepared.map(\.id))
+    let expected = model.submit(batch: requests, ids: prepared.map(\.id), superseding: workflow)
+    if case .refused(let code)? = expected.first { reached.refusals.insert(code) }
+    if workflow != nil { reached.count("successions") }
     note("  → \(expected)")
     switch result {
     case .success(let stored): try expect(stored.map(answer), expected, "batch")

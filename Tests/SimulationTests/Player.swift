@@ -19,8 +19,12 @@ final class Player {
   var tokens: [Token] = []
   /// Published, and the broker has said nothing yet.
   var inFlight: [Dispatch] = []
-  var mirrored: Set<Int64> = []
+  var mirrored: Set<Model.Place> = []
+  /// What the comparison before found.
+  var seen = Seen()
   var submissions: UInt64 = 0
+  /// Schedules have been fired since the bridge came up: what came before is missed.
+  var firesSchedules = false
   var isAborting = false
   let keepsLog: Bool
   /// What was played, in words.
@@ -35,6 +39,10 @@ final class Player {
     var moves: Set<Model.Move> = []
     var codes: Set<VerdictCode> = []
     var refusals: Set<String> = []
+    /// How often something happened that a history could go past unnoticed.
+    var counts: [String: Int] = [:]
+
+    mutating func count(_ what: String, _ times: Int = 1) { counts[what, default: 0] += times }
 
     mutating func add(_ other: Reached) {
       operations += other.operations
@@ -43,6 +51,7 @@ final class Player {
       moves.formUnion(other.moves)
       codes.formUnion(other.codes)
       refusals.formUnion(other.refusals)
+      counts.merge(other.counts, uniquingKeysWith: +)
     }
   }
 
@@ -105,9 +114,13 @@ final class Player {
   func perform(_ operation: Operation) async throws {
     switch operation {
     case .submit(let pick): try await submit(pick)
-    case .batch(let picks): try await submit(batch: picks)
+    case .batch(let picks, let workflow): try await submit(batch: picks, superseding: workflow)
     case .advance(let milliseconds): advance(to: model.now + milliseconds)
-    case .advanceToDue(let offset): if let due = model.nextDue { advance(to: due + offset) }
+    case .advanceToDue(let offset):
+      let due = [model.nextDue, model.nextScheduleDue].compactMap(\.self).min()
+      if let due { advance(to: due + offset) }
+    case .setClock(let milliseconds): try await setClock(by: milliseconds)
+    case .schedule(let pick): try await play(pick)
     case .tick: try await tick()
     case .release(let max): try await release(max: max)
     case .confirm(let pick): try await confirm(one(of: inFlight, pick).map { [$0] } ?? [])
@@ -124,6 +137,9 @@ final class Player {
     case .pauseRun(let pick): try await operate(pick, .pause)
     case .resumeRun(let pick): try await operate(pick, .resume)
     case .discard(let pick): try await operate(pick, .discard)
+    case .delete(let pick): try await delete(pick)
+    case .prune(let wish): try await prune(wish)
+    case .bulk(let wish): try await bulk(wish)
     case .setState(let pick, let wish): try await setState(pick, wish)
     case .change(let pick, let change): try await self.change(pick, change)
     case .replay(let pick, let options): try await replay(pick, options)
@@ -200,7 +216,9 @@ final class Player {
     try FileManager.default.removeItem(atPath: old)
     store = try await Self.open(new)
     image = try StoreImage(path: new + "/taskbridge.db")
+    seen.version = nil
     model.isBrokerAway = true
+    firesSchedules = false
     inFlight = []
     try compareControls()
   }

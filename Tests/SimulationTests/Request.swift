@@ -10,9 +10,13 @@ struct Request: Equatable, Sendable {
   }
 
   var task = "a.x"
+  var workflow: String?
+  var name: String?
   var group: String?
   var priority: Int?
   var delaySeconds: Int?
+  /// The nominal time of a schedule.
+  var runAt: Int64?
   var ttlSeconds: Int?
   var ttlFromFirstAttempt = false
   /// From now.
@@ -51,6 +55,8 @@ struct Request: Equatable, Sendable {
     let payload = Payload(bytes: Array("{\"n\":\(self.payload)}".utf8), contentType: "application/json")
     var submission = Submission(task: Self.key(task), payload: payload)
     submission.group = group
+    submission.workflowID = workflow
+    submission.name = name
     submission.priority = priority
     submission.delaySeconds = delaySeconds.map(Double.init)
     submission.ttlSeconds = ttlSeconds.map(Double.init)

@@ -12,8 +12,8 @@ import Testing
 /// - `TASKBRIDGE_HISTORIES=n` plays n histories instead of 2,000.
 @Suite struct SimulationTests {
   private static let historiesDefault = 2_000
-  /// As many as the machine that runs every change has cores.
-  private static let lanes = 2
+  /// Twice as many as the machine that runs every change has cores: each waits for its store's writer now and then.
+  private static let lanes = 4
   private static let failuresShown = 3
 
   /// Moves of the table that no step of the store makes: reserved, or, for `blocked`, without a prerequisite that could
@@ -23,6 +23,11 @@ import Testing
     "error → cancelled", "error → ready", "failed → blocked", "launched → cancelling", "queued → cancelling",
     "waiting → error",
   ]
+  private static let happenings =
+    BulkVerb.allCases.map { "bulk \($0)" } + [
+      "pruned", "deleted", "clock set", "schedule changed", "time fired", "time missed", "time overlap",
+      "time duplicate", "successions",
+    ]
   /// Said before a report reaches the store.
   private static let unreachableCodes: Set<VerdictCode> = [.malformed, .forbidden]
 
@@ -58,9 +63,11 @@ import Testing
       "simulation: \(results.histories) histories, \(reached.operations) operations, \(reached.crashes) crashes, "
         + "\(reached.aborted) failed commits, \(reached.moves.count) moves of runs, \(reached.codes.count) verdict codes, "
         + "\(reached.refusals.count) refusals, \(results.failures.count) violations")
+    for (what, count) in reached.counts.sorted(by: { $0.key < $1.key }) { print("simulation: \(what) \(count)") }
     // Histories that go past a rule say nothing about it.
     if histories >= Self.historiesDefault {
       #expect(results.unreached == Self.unreachable)
+      for what in Self.happenings { #expect(reached.counts[what] ?? 0 > 0, "\(what)") }
       #expect(Set(VerdictCode.allCases).subtracting(reached.codes) == Self.unreachableCodes)
     }
   }

@@ -44,6 +44,9 @@ final class StoreImage {
     try rows(sql, values) { $0.text(0) ?? "NULL" }
   }
 
+  /// Another one after each commit that changed the file.
+  func version() throws -> Int64 { try rows("PRAGMA data_version") { $0.int(0) ?? 0 }.first ?? 0 }
+
   private func prepare(_ sql: String) throws -> OpaquePointer {
     if let statement = statements[sql] { return statement }
     var statement: OpaquePointer?
@@ -67,6 +70,22 @@ struct ImageRow {
     return String(cString: bytes)
   }
 
+  /// Of all columns.
+  func digest() -> Int {
+    var hasher = Hasher()
+    for column in 0..<sqlite3_column_count(statement) {
+      switch sqlite3_column_type(statement, column) {
+      case SQLITE_NULL: hasher.combine(false)
+      case SQLITE_INTEGER: hasher.combine(sqlite3_column_int64(statement, column))
+      default:
+        let bytes = sqlite3_column_blob(statement, column)
+        hasher.combine(bytes: UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(statement, column))))
+        hasher.combine(true)
+      }
+    }
+    return hasher.finalize()
+  }
+
   func word<T: RawRepresentable<String>>(_ column: Int32, _ type: T.Type) -> T? {
     text(column).flatMap { T(rawValue: $0) }
   }
@@ -80,6 +99,8 @@ struct RunImage: Equatable {
   var numbers: [Int64?]
   var keys: [String?]
   var times: [Int64?]
+  var schedule: String?
+  var nominalAt: Int64?
   var attemptState: AttemptState?
   var attemptNumbers: [Int64?]
   var attemptWords: [String?]
@@ -87,13 +108,16 @@ struct RunImage: Equatable {
 
   static let sql = """
     SELECT lower(hex(r.id)), r.task, r.state, r.attempt, r.dispatch, r.failures, r.losses, r.priority, r.release_class,
-      r.open_dependencies, r.open_children, r.replays,
+      CASE WHEN r.finished_at IS NULL THEN r.open_dependencies END, r.open_children, r.replays,
       CAST(json_extract(r.resources, '$.m') AS INTEGER), r.dedup_key, lower(hex(r.superseded_by)),
       lower(hex(r.follow_up)), CAST(p.body AS TEXT), r.run_at, r.expires_at, r.finished_at, r.created_at, a.state,
-      a.dispatches, a.report_by, a.timeout_at, a.returns, a.claim, a.worker, a.reported_end, d.reason, d.resolution
+      a.dispatches, a.report_by, a.timeout_at, a.returns, a.claim, a.worker, a.reported_end, d.reason, d.resolution, d.task, r.schedule,
+      r.nominal_at, r.seq
     FROM runs r JOIN payloads p ON p.run_seq = r.seq LEFT JOIN attempts a ON a.run_seq = r.seq AND a.number = r.attempt
       LEFT JOIN dead_letters d ON d.run_seq = r.seq ORDER BY r.seq
     """
+
+  static let sequenceColumn: Int32 = 34
 
   init(_ row: ImageRow) {
     id = row.text(0) ?? ""
@@ -102,10 +126,12 @@ struct RunImage: Equatable {
     numbers = (3...12).map { row.int($0) }
     keys = (13...16).map { row.text($0) }
     times = (17...20).map { row.int($0) }
+    schedule = row.text(32)
+    nominalAt = row.int(33)
     attemptState = row.word(21, AttemptState.self)
     attemptNumbers = (22...25).map { row.int($0) }
     attemptWords = (26...28).map { row.text($0) }
-    deadLetter = (29...30).map { row.text($0) }
+    deadLetter = (29...31).map { row.text($0) }
   }
 
   init(_ run: Model.Run, in model: Model) {
@@ -115,18 +141,21 @@ struct RunImage: Equatable {
     state = run.state
     numbers =
       [
-        run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1, run.openPrerequisites,
-        run.openChildren, run.replays,
-      ].map { Int64($0) } + [run.memory.map { Int64($0) }]
+        run.attempt, run.dispatch, run.failures, run.losses, run.priority, run.isRetry ? 0 : 1,
+        // What an ended run still waits for is counted anew when it is replayed.
+        run.isEnded ? nil : run.openPrerequisites, run.openChildren, run.replays, run.memory,
+      ].map { $0.map { Int64($0) } }
     keys = [run.dedupKey, hex(run.supersededBy), hex(run.followUp), "{\"n\":\(run.payload)}"]
     times = [run.runAt, run.expiresAt, run.finishedAt, run.createdAt]
+    schedule = run.schedule
+    nominalAt = run.nominalAt
     let attempt = run.attempts.last
     attemptState = attempt?.state
     attemptNumbers = [
       attempt.map { Int64($0.dispatches) }, attempt?.reportBy, attempt?.timeoutAt, attempt.map { Int64($0.returns) },
     ]
     attemptWords = [attempt?.claim, attempt?.worker, attempt?.reportedEnd?.rawValue]
-    deadLetter = [run.deadLetter?.reason.rawValue, run.deadLetter?.resolution]
+    deadLetter = [run.deadLetter?.reason.rawValue, run.deadLetter?.resolution, run.deadLetter?.task]
   }
 
   /// The parts that differ, for people.

@@ -47,6 +47,28 @@ import Testing
     }
   }
 
+  @Test("T38: a failed child counts in the series of its parent that it was started in, whatever the clock does")
+  func aFailedChildCountsThoughTheClockWasSetBack() async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add()
+      let work = try #require(try await test.launch().first)
+      try await test.report(.running, work.id)
+      let back = TestStore.start.adding(seconds: -3_600)
+      try await test.add(now: back) {
+        $0.parentID = parent
+        $0.maxAttempts = 1
+      }
+      try await test.report(.failed, try #require(try await test.launch(now: back).first).id, now: back)
+
+      try await test.report(.completed, work.id, now: back)
+
+      #expect(try await test.state(parent) == .failed)
+      try await test.replay(parent, now: back)
+      try await test.report(.completed, try #require(try await test.launch(now: back).first).id, now: back)
+      #expect(try await test.state(parent) == .completed, "that child was of the series before")
+    }
+  }
+
   /// Features T53: one key, one run at a time.
   @Test func aReplayedFollowUpWaitsForTheRunItFollows() async throws {
     try await withTemporaryStore { test in

@@ -138,6 +138,32 @@ import Testing
     }
   }
 
+  @Test("T49: a child without success stays until its parent has ended, which may still have to fail by it")
+  func aFailedChildStaysForItsParent() async throws {
+    try await withTemporaryStore { test in
+      let parent = try await test.add { $0.failFast = false }
+      let work = try #require(try await test.launch().first)
+      try await test.report(.running, work.id)
+      let child = try await test.add { $0.parentID = parent }
+      try await test.add { $0.parentID = parent }
+      _ = try await test.store.write { tx throws(StoreError) in
+        try tx.cancel(child, reason: nil, now: TestStore.start, actor: "test")
+      }
+      try await test.report(.completed, try #require(try await test.launch().first).id)
+
+      let early = try await prune(test, PruneRequest(.keepLast(0)), now: Self.later)
+      let refused = try await test.store.write { tx throws(StoreError) in try tx.delete(child) }
+      try await test.report(.completed, work.id)
+
+      #expect(early == (1, 1), "the child that completed")
+      guard case .failure(let problem) = refused else { throw Unexpected() }
+      #expect((problem.status, problem.code, problem.runID) == (409, "parent_active", parent))
+      #expect(try await test.state(parent) == .failed)
+      let late = try await prune(test, PruneRequest(.keepLast(0)), now: Self.later)
+      #expect(late == (1, 1))
+    }
+  }
+
   @Test("T50: nothing is left of a pruned run in any table, and counters agree; kept runs still name it")
   func nothingIsLeft() async throws {
     try await withTemporaryFolder { folder in
