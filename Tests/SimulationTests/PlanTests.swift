@@ -14,8 +14,10 @@ import Testing
   /// row for each task key or schedule.
   private static let small = [
     "CONSTANT ROW", "CONSTANT ROWS", "attempts USING INDEX attempts_lease", "queues", "schedules",
-    "json_each VIRTUAL TABLE INDEX 1:",
+    "schedules USING COVERING INDEX sqlite_autoindex_schedules_1", "json_each VIRTUAL TABLE INDEX 1:",
   ]
+  /// Rows that a part of the statement itself has found; how it finds them is a step of its own.
+  private static let derived: Set<String> = ["n", "(subquery-1)"]
 
   @Test("no step that changes runs reads a whole table")
   func noStepReadsAWholeTable() async throws {
@@ -35,8 +37,12 @@ import Testing
     }
 
     let scans = plans.flatMap { text, steps in
-      steps.filter { step in step.hasPrefix("SCAN ") && !Self.small.contains { step.dropFirst(5).hasSuffix($0) } }
-        .map { "\($0): \(text)" }
+      steps.filter { step in
+        let source = step.dropFirst(5)
+        return step.hasPrefix("SCAN ") && !Self.derived.contains(String(source))
+          && !Self.small.contains { source.hasSuffix($0) }
+      }
+      .map { "\($0): \(text)" }
     }
     #expect(plans.count > 80, "\(plans.count) statements were seen")
     #expect(scans == [])
