@@ -1,4 +1,5 @@
-"""A TCP proxy that spoils what goes through it: cuts, delays, dribbles, or keeps the line open and silent."""
+"""A TCP proxy that spoils what goes through it: cuts, delays, dribbles, keeps the line open and silent, or puts some bytes
+in the place of others."""
 
 import socket
 import threading
@@ -10,10 +11,10 @@ DRIBBLE_SECONDS = 0.0005
 
 class Proxy:
     """`mode` is pass, delay, dribble or silence; it holds for the connections there are and for new ones. One that met
-    silence stays silent: its ends find out by themselves."""
+    silence stays silent: its ends find out by themselves. `replaced` are bytes, and as many others that go on instead."""
 
     def __init__(self, port):
-        self.target, self.mode = port, "pass"
+        self.target, self.mode, self.replaced = port, "pass", None
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open, self.lock = set(), threading.Lock()
@@ -36,6 +37,8 @@ class Proxy:
             while data := source.recv(65536):
                 if self.mode == "silence":
                     return
+                if self.replaced:
+                    data = data.replace(*self.replaced)
                 if self.mode == "delay":
                     time.sleep(DELAY_SECONDS)
                 size = 1 if self.mode == "dribble" else len(data)
