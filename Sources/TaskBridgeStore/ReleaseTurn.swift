@@ -71,7 +71,7 @@ extension Transaction {
   }
 
   /// Counts the turns that `released` were.
-  func countTurns(_ released: [Run], of queue: ReadyQueue, between groups: [String?]) {
+  func countTurns(_ released: ArraySlice<Run>, of queue: ReadyQueue, between groups: [String?]) {
     let (turns, least) = turns(of: queue.task, groups)
     var counted: [String: Int64] = [:]
     for group in groups { counted[group ?? ""] = turns[group ?? ""] ?? least }

@@ -42,20 +42,18 @@ extension Transaction {
         var queue = entry
         let share = min(queue.room, max(1, left / (queues.count - index)))
         let choice = try mostUrgent(of: queue, limit: share, rooms: &rooms, now: now)
-        var released: [Run] = []
+        var count = 0
         for run in choice.runs where bytes < request.payloadBytesMax {
           let dispatch = try handOver(run, policy: queue.policy, now: now)
           takeTokens(for: run, policy: queue.policy, now: now)
-          released.append(run)
+          if let group = run.group, let room = rooms[group], room < .max { rooms[group] = room - 1 }
           dispatches.append(dispatch)
           bytes += dispatch.payload.bytes.count
+          count += 1
         }
-        for run in released {
-          if let group = run.group, let room = rooms[group], room < .max { rooms[group] = room - 1 }
-        }
-        if let groups = choice.sharing { countTurns(released, of: queue, between: groups) }
-        queue.room -= released.count
-        if released.count == share, queue.room > 0 { hungry.append(queue) }
+        if let groups = choice.sharing { countTurns(choice.runs.prefix(count), of: queue, between: groups) }
+        queue.room -= count
+        if count == share, queue.room > 0 { hungry.append(queue) }
       }
       queues = hungry
       isFirstRound = false

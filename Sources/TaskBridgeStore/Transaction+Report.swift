@@ -143,7 +143,8 @@ extension Transaction {
 
   /// The rule by which a report was refused, in words; nil when it was not.
   private func refusal(_ code: VerdictCode, run: Run, attempt: Attempt?, report: WorkerReport) -> String? {
-    let now = "attempt \(run.attempt) is \(attempt?.state.rawValue ?? "not there")"
+    // Made only for a refusal: nearly every report is applied.
+    var now: String { "attempt \(run.attempt) is \(attempt?.state.rawValue ?? "not there")" }
     return switch code {
     case .applied, .duplicate: nil
     case .staleAttempt: "attempt \(run.attempt), dispatch \(run.dispatch) is the newest of run \(run.id)"
