@@ -81,11 +81,14 @@ extension Run {
   /// Whether its time, when it has one, has come.
   public func isDue(at now: Timestamp) -> Bool { runAt.map { $0 <= now } ?? true }
 
+  /// The state of a run that waits in the store for nothing but its time.
+  public func dueState(at now: Timestamp) -> RunState { isDue(at: now) ? .ready : .scheduled }
+
   /// The state of a run that waits in the store, by what it waits for first.
   ///
   /// - Parameter isFollowing: it waits for the end of the run whose dedup key it will take over.
   public func waitingState(at now: Timestamp, isFollowing: Bool) -> RunState {
-    openDependencies > 0 || isFollowing ? .blocked : isDue(at: now) ? .ready : .scheduled
+    openDependencies > 0 || isFollowing ? .blocked : dueState(at: now)
   }
 }
 

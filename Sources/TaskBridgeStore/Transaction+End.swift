@@ -59,8 +59,7 @@ extension Transaction {
   func unblock(_ run: Run, reason: String, now: Timestamp, actor: String) throws(StoreError) {
     var run = run
     let was = RunMark(run)
-    let target: RunState = run.isDue(at: now) ? .ready : .scheduled
-    try move(&run, from: was, through: [RunStep(target, reason)], now: now, actor: actor)
+    try move(&run, from: was, through: [RunStep(run.dueState(at: now), reason)], now: now, actor: actor)
   }
 
   private func failDependent(_ dependent: Run, because run: Run, now: Timestamp, actor: String) throws(StoreError) {

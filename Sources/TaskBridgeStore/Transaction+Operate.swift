@@ -113,9 +113,9 @@ extension Transaction {
       run.replays, open, options.maxAttempts, now, run.agesFrom, run.sequence)
     run.openDependencies = open
     // A follow-up still waits for the run it follows, which holds their dedup key. A completed run waits for nobody.
-    let waiting = run.waitingState(at: now, isFollowing: try isFollowing(run))
-    let isFree = run.state == .completed || waiting != .blocked
-    let target: RunState = isFree ? (run.isDue(at: now) ? .ready : .scheduled) : .blocked
+    let target =
+      run.state == .completed
+      ? run.dueState(at: now) : run.waitingState(at: now, isFollowing: try isFollowing(run))
     try db.run("UPDATE outcomes SET result = NULL, progress = NULL WHERE run_seq = ?", run.sequence)
     try move(&run, from: was, through: [RunStep(target, options.reason ?? "replayed")], now: now, actor: actor)
     if let parentID = run.parentID {
