@@ -69,7 +69,7 @@ struct ReportConsumer: Sendable {
       bridge.logger.error("the store refuses a report", metadata: ["error": "\(error.message)"])
       try await bridge.write(confirmed)
       try await bridge.writing { transaction throws(StoreError) in try transaction.quarantine(message, now: now) }
-      answers = [ReportAnswer(.malformed, action: .continue, detail: error.message)]
+      answers = [.malformed(error.message)]
     }
     // Ack after COMMIT. If we crash between the two the broker delivers again and the ledger shows duplicates; the
     // other order would lose the report.
@@ -85,12 +85,12 @@ struct ReportConsumer: Sendable {
   private func judge(
     _ delivery: AMQPDelivery, now: Timestamp, last: inout (token: String, dispatch: DispatchID)?
   ) -> Judged {
-    if let problem = delivery.refusal { return refuse(.malformed, problem.detail, delivery) }
+    if let problem = delivery.refusal { return refuse(.malformed(problem.detail), delivery) }
     let report: WorkerReport
     do {
       report = try WorkerReport.parse(delivery.reportMessage)
     } catch {
-      return refuse(.malformed, error.detail, delivery)
+      return refuse(.malformed(error.detail), delivery)
     }
     let dispatch: DispatchID
     if let last, last.token == report.token {
@@ -99,16 +99,14 @@ struct ReportConsumer: Sendable {
       dispatch = verified
       last = (report.token, verified)
     } else {
-      return refuse(.unknownToken, "the token was not issued by this store", delivery)
+      return refuse(.notIssued, delivery)
     }
     return .verified(
       VerifiedReport(report, dispatch: dispatch, via: .amqp, receivedAt: now, jitter: bridge.jitter()))
   }
 
-  private func refuse(_ code: VerdictCode, _ detail: String, _ delivery: AMQPDelivery) -> Judged {
-    .refused(
-      ReportAnswer(code, action: code == .unknownToken ? .stop : .continue, detail: detail),
-      quarantined(delivery, code: code, detail: detail))
+  private func refuse(_ answer: ReportAnswer, _ delivery: AMQPDelivery) -> Judged {
+    .refused(answer, quarantined(delivery, code: answer.code, detail: answer.detail ?? ""))
   }
 
   private func quarantined(_ delivery: AMQPDelivery, code: VerdictCode, detail: String) -> QuarantinedMessage {

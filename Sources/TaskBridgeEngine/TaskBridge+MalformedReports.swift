@@ -16,6 +16,17 @@ extension TaskBridge {
   }
 }
 
+extension ReportAnswer {
+  /// Its token is none of this store's.
+  static let notIssued = ReportAnswer(
+    .unknownToken, action: .stop, detail: "the token was not issued by this store")
+
+  /// It could not be understood, and changes nothing.
+  static func malformed(_ detail: String) -> ReportAnswer {
+    ReportAnswer(.malformed, action: .continue, detail: detail)
+  }
+}
+
 extension QuarantinedMessage {
   /// A report over HTTP that belongs to no run of this store.
   init(unknownToken answer: ReportAnswer, body: [UInt8]) {

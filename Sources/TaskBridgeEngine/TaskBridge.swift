@@ -153,7 +153,7 @@ public final class TaskBridge: Sendable {
   public func report(_ report: WorkerReport, body: [UInt8]) async throws(Problem) -> ReportAnswer {
     let now = now()
     guard let dispatch = context.signer.verify(report.token) else {
-      let answer = ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store")
+      let answer = ReportAnswer.notIssued
       return try await answering { transaction throws(StoreError) in
         try transaction.quarantine(QuarantinedMessage(unknownToken: answer, body: body), now: now)
         return .success(answer)
@@ -187,9 +187,7 @@ public final class TaskBridge: Sendable {
     }
     return try await answering { transaction throws(StoreError) in
       let answers = try verified.map { report throws(StoreError) in
-        guard let report else {
-          return ReportAnswer(.unknownToken, action: .stop, detail: "the token was not issued by this store")
-        }
+        guard let report else { return ReportAnswer.notIssued }
         return try transaction.report(report, policies: policies)
       }
       if let unknown = answers.first(where: { $0.code == .unknownToken }) {
