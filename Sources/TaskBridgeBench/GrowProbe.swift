@@ -1,5 +1,4 @@
 import AMQPClient
-import Foundation
 import TaskBridgeCore
 
 /// The requests of the row, each to both bridges in turn.

@@ -9,16 +9,10 @@ import uuid
 
 import pytest
 
-from support.bridge import BINARY, cli, environment
+from support.bridge import BINARY, cli, data, environment
 from support.waiting import until
 
 LATER = ["--delay", "1h"]
-
-
-def data(done):
-    """The one JSON value on stdout."""
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return json.loads(done.stdout)
 
 
 def items(done):

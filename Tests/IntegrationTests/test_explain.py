@@ -12,12 +12,6 @@ from support.waiting import until
 LATER = "2099-01-01T00:00:00.000Z"
 
 
-def post(api, path, fields=None):
-    answer = api.post(path, fields or {})
-    assert answer.status == 200, answer
-    return answer.json
-
-
 def patch(api, path, **settings):
     answer = api.call("PATCH", path, settings)
     assert answer.status == 200, answer
@@ -68,7 +62,7 @@ def leaves(api, run):
 def test_a_pause_is_named_with_its_end(bridge, api, task, hold, path):
     """N11 `paused`, `task_paused`, `group_paused`: who, why, until when; the resume lets it go."""
     path = path.format(task=task, group="g-" + task)
-    post(api, path + "/pause", {"reason": "provider is down", "until": LATER})
+    api.posted(path + "/pause", {"reason": "provider is down", "until": LATER})
     try:
         run = api.submit_run(task, 1, group="g-" + task)
         reason = held(bridge, run, hold)[0]
@@ -76,7 +70,7 @@ def test_a_pause_is_named_with_its_end(bridge, api, task, hold, path):
         assert "provider is down" in reason["detail"]
         assert "resume" in reason["unblocked_by"]
     finally:
-        post(api, path + "/resume")
+        api.posted(path + "/resume")
     leaves(api, run)
 
 
@@ -161,16 +155,16 @@ def test_every_hold_is_listed(bridge, api, task):
     group = "g-" + task
     patch(api, f"/v1/tasks/{task}", concurrency_limit=0)
     patch(api, f"/v1/groups/{group}", concurrency_limit=0)
-    post(api, f"/v1/tasks/{task}/pause")
-    post(api, f"/v1/groups/{group}/pause")
+    api.posted(f"/v1/tasks/{task}/pause")
+    api.posted(f"/v1/groups/{group}/pause")
     run = api.submit_run(task, 1, group=group)
 
     held(bridge, run, "task_paused", "group_paused", "group_limit", "task_limit")
-    post(api, f"/v1/tasks/{task}/resume")
+    api.posted(f"/v1/tasks/{task}/resume")
     held(bridge, run, "group_paused", "group_limit", "task_limit")
     patch(api, f"/v1/groups/{group}", concurrency_limit=1)
     held(bridge, run, "group_paused", "task_limit")
-    post(api, f"/v1/groups/{group}/resume")
+    api.posted(f"/v1/groups/{group}/resume")
     held(bridge, run, "task_limit")
     patch(api, f"/v1/tasks/{task}", concurrency_limit=None)
     leaves(api, run)
@@ -188,7 +182,7 @@ def only(bridge, run, *codes):
 
 def test_blocked_names_the_runs_and_what_holds_them(bridge, api, worker, task):
     """N12: which runs, in which state, held by what."""
-    post(api, f"/v1/tasks/{task}.held/pause")
+    api.posted(f"/v1/tasks/{task}.held/pause")
     ready = api.submit_run(task + ".held", 1)
     timed = api.submit_run(task, 2, run_at=LATER)
     run = api.submit_run(task, 3, depends_on=[ready["id"], timed["id"]])
@@ -197,7 +191,7 @@ def test_blocked_names_the_runs_and_what_holds_them(bridge, api, worker, task):
 
     assert [(item["id"], item["state"], item["held_by"]) for item in reason["runs"]] == [
         (ready["id"], "ready", ["task_paused"]), (timed["id"], "scheduled", [])]
-    post(api, f"/v1/tasks/{task}.held/resume")
+    api.posted(f"/v1/tasks/{task}.held/resume")
     worker.work(task + ".held")
     until(lambda: [item["id"] for item in only(bridge, run, "dependencies")[0]["runs"]] == [timed["id"]])
 
@@ -253,7 +247,7 @@ def test_running_cancelling_and_waiting_name_the_lease_and_the_children(bridge, 
     other = api.submit_run(task, 3, lease_seconds=600)
     message = worker.next(task, run_id=other["id"])
     worker.report(message, "running")
-    post(api, f"/v1/runs/{other['id']}/cancel")
+    api.posted(f"/v1/runs/{other['id']}/cancel")
     reason = only(bridge, other, "cancelling")[0]
     assert reason["at"] == api.attempts(other["id"])[0]["report_by"]
     worker.report(message, "cancelled")
@@ -264,7 +258,7 @@ def test_running_cancelling_and_waiting_name_the_lease_and_the_children(bridge, 
 def test_a_paused_run_says_so(bridge, api, task):
     """N12, T5: with the reason, and how to resume it."""
     run = api.submit_run(task, 1, run_at=LATER)
-    post(api, f"/v1/runs/{run['id']}/pause", {"reason": "look first"})
+    api.posted(f"/v1/runs/{run['id']}/pause", {"reason": "look first"})
 
     reason = only(bridge, run, "run_paused")[0]
 
@@ -282,10 +276,10 @@ def test_ended_says_why_and_how_to_replay(bridge, api, worker, task):
         final = api.wait_state(run["id"], "completed", "failed", "dead_lettered")
         ended[final["state"]] = run
     ended["cancelled"] = api.submit_run(task, 1, run_at=LATER)
-    post(api, f"/v1/runs/{ended['cancelled']['id']}/cancel", {"reason": "not needed"})
+    api.posted(f"/v1/runs/{ended['cancelled']['id']}/cancel", {"reason": "not needed"})
     dependent = api.submit_run(task, 1, run_at=LATER)
     ended["dependency_failed"] = api.submit_run(task, 1, depends_on=[dependent["id"]])
-    post(api, f"/v1/runs/{dependent['id']}/cancel")
+    api.posted(f"/v1/runs/{dependent['id']}/cancel")
     ended["expired"] = api.submit_run(task, 1, run_at=LATER, ttl_seconds=0.1)
     ended["superseded"] = api.submit_run(task, 1, run_at=LATER, dedup_key=task)
     heir = api.submit_run(task, 1, run_at=LATER, dedup_key=task, on_duplicate="supersede")

@@ -5,26 +5,11 @@ import json
 import pytest
 
 from support.amqp import Worker
+from support.api import ids
 
 LATER = {"delay_seconds": 3600}
 UNKNOWN_ID = "01936a3e-0000-7000-8000-000000000000"
 ENDS = ["completed", "failed", "dead_lettered", "dependency_failed", "cancelled", "expired", "superseded"]
-
-
-def ids(items):
-    return [item["id"] for item in items]
-
-
-def count(api, **filters):
-    answer = api.post("/v1/runs/count", filters)
-    assert answer.status == 200, answer
-    return answer.json["count"]
-
-
-def post(api, path, fields=None):
-    answer = api.post(path, fields or {})
-    assert answer.status == 200, answer
-    return answer.json
 
 
 def ended(api, worker, task, end):
@@ -36,13 +21,13 @@ def ended(api, worker, task, end):
     elif end == "dependency_failed":
         first = api.submit_run(task + ".first", 1, **LATER)
         run = api.submit_run(task, 1, depends_on=[first["id"]])
-        post(api, f"/v1/runs/{first['id']}/cancel")
+        api.posted(f"/v1/runs/{first['id']}/cancel")
     elif end == "expired":
         run = api.submit_run(task, 1, ttl_seconds=0.1, **LATER)
     else:
         run = api.submit_run(task, 1, dedup_key="k", **LATER)
         if end == "cancelled":
-            post(api, f"/v1/runs/{run['id']}/cancel")
+            api.posted(f"/v1/runs/{run['id']}/cancel")
         else:
             api.submit_run(task, 1, dedup_key="k", on_duplicate="supersede", **LATER)
     return api.wait_state(run["id"], end)
@@ -67,7 +52,7 @@ def test_one_id_for_life(new_bridge, connect, task):
     dead = found("dead_lettered")
     bridge.restart()
     assert found("dead_lettered") == dead
-    post(api, f"/v1/runs/{run['id']}/retry")
+    api.posted(f"/v1/runs/{run['id']}/retry")
     assert found("launched")["replays"] == 1
     connect(Worker, bridge.amqp_url).work(task)
     assert (found("completed")["id"], found("completed")["attempt"]) == (run["id"], 2)
@@ -87,24 +72,24 @@ def test_an_id_that_is_none(bridge, api):
 def test_paused_runs_and_why(api, task):
     """T5: runs paused one by one or in bulk are `paused`; what a task key's pause holds stays `ready` and says so. Of
     two holds the end of one lets nothing go."""
-    post(api, f"/v1/tasks/{task}/pause")
+    api.posted(f"/v1/tasks/{task}/pause")
     one, two, ready = (api.submit_run(task, n)["id"] for n in range(3))
     later = api.submit_run(task, 3, **LATER)["id"]
 
-    assert post(api, f"/v1/runs/{one}/pause")["state"] == "paused"
-    assert post(api, "/v1/runs/pause", {"filter": {"id": [two, later]}})["changed"] == 2
+    assert api.posted(f"/v1/runs/{one}/pause")["state"] == "paused"
+    assert api.posted("/v1/runs/pause", {"filter": {"id": [two, later]}})["changed"] == 2
 
     assert set(ids(api.items("/v1/runs", state="paused", task=task))) == {one, two, later}
-    assert count(api, state="paused", task=task) == 3
+    assert api.count(state="paused", task=task) == 3
     held = api.run(ready)
     assert (held["state"], held["held_by"]) == ("ready", ["task_paused"])
-    resumed = post(api, f"/v1/runs/{one}/resume")
+    resumed = api.posted(f"/v1/runs/{one}/resume")
     assert (resumed["state"], resumed["held_by"]) == ("ready", ["task_paused"])
-    post(api, f"/v1/tasks/{task}/resume")
+    api.posted(f"/v1/tasks/{task}/resume")
     for run in (one, ready):
         api.wait_state(run, "launched")
     assert [api.run(run)["state"] for run in (two, later)] == ["paused", "paused"]
-    assert post(api, "/v1/runs/resume", {"filter": {"state": "paused", "task": task}})["changed"] == 2
+    assert api.posted("/v1/runs/resume", {"filter": {"state": "paused", "task": task}})["changed"] == 2
     api.wait_state(two, "launched")
     assert api.run(later)["state"] == "scheduled"
 
@@ -122,10 +107,10 @@ def test_tags_are_matched_to_the_letter(api, task):
     two = {"tag.tenant": "42", "tag.env": "prod", "task": task}
     assert set(ids(api.items("/v1/runs", **two))) == {both, blocked}
     assert ids(api.items("/v1/runs", state="blocked", **two)) == [blocked]
-    assert count(api, tags={"tenant": "42", "env": "prod"}, task=task) == 2
+    assert api.count(tags={"tenant": "42", "env": "prod"}, task=task) == 2
     for (key, value), run in runs.items():
         assert ids(api.items("/v1/runs", **{f"tag.{key}": value, "task": task})) == [run]
-        assert count(api, tags={key: value}, task=task) == 1
+        assert api.count(tags={key: value}, task=task) == 1
 
 
 def test_runs_by_the_beginning_of_a_tag_key(api, task):
@@ -141,9 +126,9 @@ def test_runs_by_the_beginning_of_a_tag_key(api, task):
                               ({"tag_prefix": "billing.", "state": "ready"}, set())]:
         listed = ids(api.items("/v1/runs", task=task, **filters))
         assert (set(listed), len(listed)) == (expected, len(expected))
-        assert count(api, task=task, **filters) == len(expected)
+        assert api.count(task=task, **filters) == len(expected)
     for letters in ("b_", "b%", "b_lling."):
-        assert count(api, task=task, tag_prefix=letters) == 1
+        assert api.count(task=task, tag_prefix=letters) == 1
         assert len(api.items("/v1/runs", task=task, tag_prefix=letters)) == 1
 
 
@@ -162,7 +147,7 @@ def test_across_domains_and_what_is_not_there(new_bridge, connect):
     assert sorted(map(len, parts)) == [0, 1, 3]
     assert sorted(sum(parts, [])) == sorted(ids(api.items("/v1/runs", state="running")))
     for filters in ({"domain": "nothing"}, {"task": "nothing.here"}):
-        assert api.items("/v1/runs", state="running", **filters) == [] and count(api, **filters) == 0
+        assert api.items("/v1/runs", state="running", **filters) == [] and api.count(**filters) == 0
     unknown.append(api.get("/v1/tasks/media.thumbnial"))
     assert [(answer.status, answer.code) for answer in unknown] == [(404, "task_not_found")] * 2
     assert unknown[0].json["allowed"] == ["video.encode"]
@@ -181,7 +166,7 @@ def test_the_counts_of_a_task_key(api, worker, task):
     api.submit_run(task, 1)
     worker.report(worker.next(task), "running")
     api.wait_state(api.submit_run(task, 2)["id"], "launched")
-    post(api, f"/v1/tasks/{task}/pause", {"reason": "look"})
+    api.posted(f"/v1/tasks/{task}/pause", {"reason": "look"})
     api.submit_run(task, 3)
     waits = [api.submit_run(task, n, **LATER) for n in range(2)]
     for n in range(3):
@@ -192,21 +177,21 @@ def test_the_counts_of_a_task_key(api, worker, task):
     numbers = {"blocked": 3, "scheduled": 2, "ready": 1, "queued": 0, "launched": 1, "running": 1}
     for state, number in numbers.items():
         listed = api.items("/v1/runs", task=task, state=state)
-        assert view[state] == count(api, task=task, state=state) == len(listed) == number
+        assert view[state] == api.count(task=task, state=state) == len(listed) == number
     assert view["dead"] == len(api.items("/v1/dead-letters", task=task)) == 1
     assert view["paused"] is True and view["settings"]["max_attempts"] == 4 and view["oldest_ready_seconds"] >= 0
     moving = {"oldest_ready_seconds": 0, "consumers": 0}
     for items in (api.items("/v1/tasks", limit=1000), api.get("/v1/snapshot").json["tasks"]):
         line = next(item for item in items if item["key"] == task)
         assert {**line, **moving} == {**view, **moving}
-    post(api, f"/v1/tasks/{task}/resume")
+    api.posted(f"/v1/tasks/{task}/resume")
 
 
 def test_ended_runs_newest_first(api, worker, task):
     """T40: by their end, of one key, paged; runs of one millisecond keep one order on every call."""
-    runs = [item["run"]["id"] for item in post(api, "/v1/runs/batch", {
+    runs = [item["run"]["id"] for item in api.posted("/v1/runs/batch", {
         "runs": [{"task": task, "payload": n} for n in range(20)], "defaults": LATER})["items"]]
-    assert post(api, "/v1/runs/cancel", {"filter": {"task": task}})["changed"] == 20
+    assert api.posted("/v1/runs/cancel", {"filter": {"task": task}})["changed"] == 20
     last = [ended(api, worker, task, end)["id"] for end in ("completed", "failed", "expired")]
     ended(api, worker, task + ".b", "completed")
     states = ["completed", "cancelled", "failed", "expired"]
@@ -232,7 +217,7 @@ def test_recent_failures_say_why(api, worker, task):
     child = api.submit_run(task + ".child", 1, parent_id=parent, **LATER)["id"]
     worker.report(held, "completed")
     held.ack()
-    post(api, f"/v1/runs/{child}/cancel")
+    api.posted(f"/v1/runs/{child}/cancel")
     api.wait_state(parent, "failed")
 
     listed = api.items("/v1/runs", task=task, sort="-finished_at",
@@ -245,7 +230,7 @@ def test_recent_failures_say_why(api, worker, task):
         ("Boom", "no"), ("Boom", "no")]
     asked = api.submit_run(task, 1, max_attempts=1)["id"]
     api.wait_state(asked, "launched")
-    post(api, f"/v1/runs/{asked}/state", {"state": "failed", "reason": "wrong input"})
+    api.posted(f"/v1/runs/{asked}/state", {"state": "failed", "reason": "wrong input"})
     silent = api.submit_run(task + ".b", 1, max_attempts=1)["id"]
     worker.work(task + ".b", "failed", error={"type": "Boom"})
     for run, message in ((asked, "wrong input"), (silent, None)):
@@ -259,12 +244,12 @@ def test_runs_by_any_end(api, worker, task):
 
     for end, run in runs.items():
         assert ids(api.items("/v1/runs", task=task, state=end)) == [run["id"]]
-        assert count(api, task=task, state=end) == 1
-    assert count(api, task=task, state=ENDS) == len(ENDS)
+        assert api.count(task=task, state=end) == 1
+    assert api.count(task=task, state=ENDS) == len(ENDS)
     missed = {"task": task, "state": "expired"}
     at = runs["expired"]["finished_at"]
-    assert count(api, **missed, finished_after=runs["completed"]["created_at"]) == 1
-    assert count(api, **missed, finished_after=at) == count(api, **missed, finished_before=at) == 0
+    assert api.count(**missed, finished_after=runs["completed"]["created_at"]) == 1
+    assert api.count(**missed, finished_after=at) == api.count(**missed, finished_before=at) == 0
     assert ids(api.items("/v1/runs", **missed, finished_before="2099-01-01T00:00:00+01:00")) == [runs["expired"]["id"]]
 
 
@@ -279,13 +264,13 @@ def test_a_bound_without_a_zone_is_refused(api, field):
 def test_what_is_found_while_runs_are_added(api, task):
     """T40: each old run is on exactly one page."""
     old = [api.submit_run(task, n, **LATER)["id"] for n in range(6)]
-    post(api, "/v1/runs/cancel", {"filter": {"task": task}})
+    api.posted("/v1/runs/cancel", {"filter": {"task": task}})
     page = api.get("/v1/runs", task=task, state="cancelled", sort="-finished_at", limit=2).json
     seen = ids(page["items"])
 
     while page["next_cursor"]:
         new = api.submit_run(task, 9, **LATER)["id"]
-        post(api, f"/v1/runs/{new}/cancel")
+        api.posted(f"/v1/runs/{new}/cancel")
         page = api.get("/v1/runs", task=task, state="cancelled", sort="-finished_at", limit=2,
                        cursor=page["next_cursor"]).json
         seen += ids(page["items"])

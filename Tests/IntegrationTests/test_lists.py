@@ -1,16 +1,7 @@
 """Runs by what an operator knows of them: state, task key, domain, dedup key; and the marks a retry and a replay leave."""
 
+from support.api import ids
 from support.waiting import until
-
-
-def ids(items):
-    return [item["id"] for item in items]
-
-
-def count(api, **filters):
-    answer = api.post("/v1/runs/count", filters)
-    assert answer.status == 200, answer
-    return answer.json["count"]
 
 
 def test_running_runs_in_order_and_how_many(new_bridge, connect, task):
@@ -18,7 +9,7 @@ def test_running_runs_in_order_and_how_many(new_bridge, connect, task):
     from support.amqp import Worker
     bridge = new_bridge()
     api, worker = bridge.api, connect(Worker, bridge.amqp_url)
-    assert count(api, state="running") == 0
+    assert api.count(state="running") == 0
     runs = [api.submit_run(f"{task}.{n % 2}", n, priority=priority) for n, priority in enumerate([200, 0, 128, 0])]
     for run in runs:
         worker.report(worker.next(run["task"]), "running")
@@ -26,7 +17,7 @@ def test_running_runs_in_order_and_how_many(new_bridge, connect, task):
     listed = api.items("/v1/runs", state="running", sort="priority")
 
     assert ids(listed) == [runs[n]["id"] for n in (1, 3, 2, 0)]
-    assert count(api, state="running") == 4 == api.get("/v1/snapshot").json["counts"]["running"]
+    assert api.count(state="running") == 4 == api.get("/v1/snapshot").json["counts"]["running"]
     parts = [ids(api.items("/v1/runs", state="running", task=f"{task}.{n}")) for n in (0, 1)]
     assert sorted(parts[0] + parts[1]) == sorted(ids(listed))
 
@@ -83,7 +74,7 @@ def test_dead_letters_of_a_domain_two_ways(new_bridge, connect, task):
     assert {letter["run"]["id"] for letter in letters} == set(ids(listed))
     assert {letter["reason"] for letter in letters} == {"exhausted"}
     assert all(letter["fingerprint"] and letter["replays"] == 0 for letter in letters)
-    assert count(api, domain="shop", state=["failed", "dead_lettered"]) == 3
+    assert api.count(domain="shop", state=["failed", "dead_lettered"]) == 3
     assert api.post("/v1/dead-letters/discard", {"ids": [runs[0]]}).json["changed"] == 1
     assert {letter["run"]["id"] for letter in api.items("/v1/dead-letters", domain="shop")} == {runs[1], runs[3]}
     done = api.items("/v1/dead-letters", domain="shop", resolution="discarded")

@@ -18,12 +18,6 @@ def patch(api, path, fields, expect=200):
     return answer.json
 
 
-def post(api, path, fields=None):
-    answer = api.post(path, fields or {})
-    assert answer.status == 200, answer
-    return answer.json
-
-
 def explain(api, run):
     answer = api.get(f"/v1/runs/{run['id']}/explain")
     assert answer.status == 200, answer
@@ -42,7 +36,7 @@ def test_what_is_paused_waits_and_goes_on_in_order(api, worker, task, kind):
     """T73, T75: a task key, its domain, its group."""
     group = "g-" + task
     path = {"task": f"/v1/tasks/{task}", "domain": f"/v1/domains/{task.split('.')[0]}", "group": f"/v1/groups/{group}"}
-    post(api, path[kind] + "/pause", {"reason": "test"})
+    api.posted(path[kind] + "/pause", {"reason": "test"})
     try:
         runs = [api.submit_run(task, n, group=group, priority=priority) for n, priority in [(0, 200), (1, 0), (2, 128)]]
         until(lambda: held_by(api, runs[0]) == [PAUSES[kind]])
@@ -50,7 +44,7 @@ def test_what_is_paused_waits_and_goes_on_in_order(api, worker, task, kind):
         assert {api.run(run["id"])["state"] for run in runs} == {"ready"}
         assert worker.get(f"taskbridge.run.{task}") is None
     finally:
-        post(api, path[kind] + "/resume")
+        api.posted(path[kind] + "/resume")
 
     assert [worker.work(task)[0].run_id for _ in runs] == [runs[n]["id"] for n in (1, 2, 0)]
 
@@ -63,8 +57,8 @@ def test_the_whole_bridge_is_paused_over_a_restart(new_bridge, connect, task):
     running = api.submit_run(task, 1)
     held = worker.next(task)
     worker.report(held, "running")
-    post(api, "/v1/pause")
-    post(api, "/v1/groups/g/pause", {"until": FOREVER})
+    api.posted("/v1/pause")
+    api.posted("/v1/groups/g/pause", {"until": FOREVER})
     run, grouped = api.submit_run(task, 2), api.submit_run(task, 3, group="g")
     assert worker.report(held, "completed")["code"] == "applied"
     held.ack()
@@ -74,7 +68,7 @@ def test_the_whole_bridge_is_paused_over_a_restart(new_bridge, connect, task):
     assert api.get("/v1/snapshot").json["paused"] is True
     assert api.run(running["id"])["state"] == "completed"
     assert "paused" in held_by(api, run)
-    post(api, "/v1/resume")
+    api.posted("/v1/resume")
     worker.work(task)
     api.wait_state(run["id"], "completed")
     assert (api.run(grouped["id"])["state"], held_by(api, grouped)) == ("ready", ["group_paused"])
@@ -87,7 +81,7 @@ def test_a_pause_ends_by_itself_within_a_second(api, task):
     group = "g-" + task
     end = time.time() + 2
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(end)) + ".%03dZ" % (end % 1 * 1000)
-    paused = post(api, f"/v1/groups/{group}/pause", {"until": text})
+    paused = api.posted(f"/v1/groups/{group}/pause", {"until": text})
     run = api.submit_run(task, 1, group=group)
 
     assert paused["paused_until"] == text
@@ -191,10 +185,10 @@ def test_the_newest_first_with_lifo(new_bridge, connect, task):
     """S1, S2."""
     bridge = new_bridge({"queue_bound": 1, "tasks": {task: {"order": "lifo"}}})
     api, worker = bridge.api, connect(Worker, bridge.amqp_url)
-    post(api, f"/v1/tasks/{task}/pause")
+    api.posted(f"/v1/tasks/{task}/pause")
     for n, priority in [(0, 128), (1, 128), (2, 0), (3, 128)]:
         api.submit_run(task, n, priority=priority)
-    post(api, f"/v1/tasks/{task}/resume")
+    api.posted(f"/v1/tasks/{task}/resume")
 
     assert [json.loads(worker.work(task)[0].body) for _ in range(4)] == [2, 3, 1, 0]
 

@@ -13,7 +13,7 @@ import pytest
 
 from support import ROOT
 from support.amqp import Worker
-from support.bridge import BINARY, Bridge, cli, environment
+from support.bridge import BINARY, Bridge, cli, data, environment
 from support.times import moment
 from support.waiting import until
 
@@ -204,11 +204,6 @@ def test_the_commands_of_the_documentation(bridge):
             else:
                 assert done.returncode == 0, (command, done.stderr)
     assert ran > 15
-
-
-def data(done):
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return json.loads(done.stdout)
 
 
 def test_every_verb_of_the_command_line(bridge, api, task, name, tmp_path):

@@ -7,18 +7,12 @@ import subprocess
 
 import pytest
 
-from support.bridge import BINARY, environment
+from support.bridge import BINARY, data, environment
 from support.waiting import until
 
 # They need no bridge, or are one, or go on until they are ended; they have tests of their own.
 ELSEWHERE = {"serve", "dev", "work", "doctor", "healthcheck", "config check", "config show", "schedules test"}
 CHANGING = {}
-
-
-def data(done):
-    """The one JSON value on stdout."""
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return json.loads(done.stdout)
 
 
 def changing(verb):

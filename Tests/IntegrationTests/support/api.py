@@ -78,6 +78,12 @@ class API:
     def post(self, path, json=None, **options):
         return self.call("POST", path, json=json if json is not None or "body" in options else {}, **options)
 
+    def posted(self, path, fields=None):
+        """The answer to what must be 200."""
+        answer = self.post(path, fields or {})
+        assert answer.status == 200, answer
+        return answer.json
+
     def raw(self, data, timeout=20):
         """Sends bytes as they are and returns what comes back until the peer closes or falls silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
@@ -144,6 +150,10 @@ class API:
             return run if run["state"] in states else None
         return until(reached, seconds, f"run {run_id} should be {' or '.join(states)}")
 
+    def count(self, **filters):
+        """How many runs match the filters."""
+        return self.posted("/v1/runs/count", filters)["count"]
+
     def counts(self):
         """Runs by state, states without runs left out."""
         answer = self.get("/v1/snapshot")
@@ -162,6 +172,10 @@ class API:
 
     def quarantine(self, **query):
         return self.items("/v1/quarantine", **query)
+
+
+def ids(items):
+    return [item["id"] for item in items]
 
 
 def order_audit(rows):

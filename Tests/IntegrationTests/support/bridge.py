@@ -107,3 +107,9 @@ def cli(*arguments, url=None, input=None, seconds=60, env=None, cwd=None):
     more = {"TASKBRIDGE_URL": url} if url else {}
     return subprocess.run([BINARY, *arguments], input="" if input is None else input, capture_output=True, text=True,
                           timeout=seconds, env=environment(**more, **(env or {})), cwd=cwd)
+
+
+def data(done):
+    """The one JSON value a command printed."""
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout)
