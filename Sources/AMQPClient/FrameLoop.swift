@@ -166,7 +166,8 @@ final class FrameLoop {
       self.pending?.deadline = MonotonicClock.now(plus: timeouts.request)
       return
     }
-    throw AMQPError(.timeout, "the broker did not answer in time: \(pending.command.request.summary)")
+    let request = pending.command.request
+    throw AMQPError(.timeout, "the broker did not answer in time: \(request.summary)\(request.adviceAfterSilence)")
   }
 
   /// - Returns: whether the connection was closed in an orderly way.

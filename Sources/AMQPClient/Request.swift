@@ -32,6 +32,18 @@ enum Request: Sendable, Equatable {
     case .cancelConsumer(let tag): "cancel consumer \"\(tag)\""
     }
   }
+
+  /// What to look at when no answer comes; begins with "; ", or is empty. RabbitMQ 3.10 leaves some quorum queues without a
+  /// leader for good when it is killed soon after it declared or recovered them, and then answers none of these.
+  var adviceAfterSilence: String {
+    switch self {
+    case .purgeQueue(let name), .get(let name, _), .consume(let name, _, _, _, _):
+      "; a quorum queue without a leader does not answer: look with \"rabbitmq-queues quorum_status \(name)\", and delete the queue when it will get none"
+    case .openChannel, .selectConfirms, .declareExchange, .declareQueue, .bindQueue, .unbindQueue, .deleteQueue,
+      .deleteExchange, .cancelConsumer:
+      ""
+    }
+  }
 }
 
 /// What a request brought.

@@ -154,6 +154,7 @@ struct BrokerSession: Sendable {
     let returned = try await topology.look(bridge.names.returned)?.messageCount ?? 0
     let eventsGate = DrainGate(expected: events)
     let returnedGate = DrainGate(expected: returned)
+    let submitGate = DrainGate(expected: 0)
     // What the last session's broker confirmed; restore compares it with what this one holds.
     try await bridge.writeConfirms()
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -172,6 +173,11 @@ struct BrokerSession: Sendable {
           try await ReturnConsumer(bridge: bridge, connection: consume, drain: returnedGate).run()
         }
       }
+      group.addTask {
+        try await consuming {
+          try await SubmissionConsumer(bridge: bridge, connection: consume, replies: replies, drain: submitGate).run()
+        }
+      }
       group.addTask { try await watch(publish) }
       group.addTask { try await watch(consume) }
       group.addTask { try await watch(admin) }
@@ -183,11 +189,12 @@ struct BrokerSession: Sendable {
         try await Restorer(bridge: bridge, topology: topology).run(incarnation: incarnation)
         try await Timekeeper(bridge: bridge).grantGrace()
         try await publisher.republishPending()
+        try await submitGate.wait { true }
         bridge.state.enter(.running)
         // Leases end and schedules fire again.
         bridge.due.raise()
         bridge.logger.info("ready", metadata: ["broker": "\(publish.endpoint) \(publish.serverVersion)"])
-        try await release(publisher: publisher, replies: replies, incarnation: incarnation)
+        try await release(publisher: publisher, incarnation: incarnation)
       }
       group.addTask {
         // Whatever ends the session, no lease ends before reports are read again.
@@ -207,15 +214,13 @@ struct BrokerSession: Sendable {
   }
 
   /// What starts only once store and broker are in line.
-  private func release(publisher: OutboxPublisher, replies: ReplySender, incarnation: String) async throws {
+  private func release(publisher: OutboxPublisher, incarnation: String) async throws {
     let releaser = Releaser(bridge: bridge, publisher: publisher, topology: topology, incarnation: incarnation)
     let mirror = DeadLetterMirror(bridge: bridge, topology: topology, open: openConnection)
     let probe = QueueProbe(
       bridge: bridge, topology: topology, incarnation: incarnation, begun: bridge.clock.now())
     let consumers = ConsumerWatch(bridge: bridge, topology: topology)
-    let submissions = SubmissionConsumer(bridge: bridge, connection: consume, replies: replies)
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await consuming { try await submissions.run() } }
       group.addTask { try await releaser.run() }
       group.addTask { try await publisher.runNotices() }
       group.addTask { try await probe.run() }

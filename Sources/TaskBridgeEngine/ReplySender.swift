@@ -12,6 +12,8 @@ final class ReplySender: Sendable {
   static let waitingMax = 10_000
   /// Seconds without answers after the broker has refused one.
   static let refusedPauseSeconds = 30.0
+  /// Seconds without answers after their connection broke.
+  static let lostPauseSeconds = 1.0
 
   private let codec: MessageCodec
   private let names: ObjectNames
@@ -86,7 +88,9 @@ final class ReplySender: Sendable {
 
   private func pause(_ error: AMQPError) {
     if Task.isCancelled { return }
-    pausedUntil.withLock { $0 = clock.uptimeSeconds() + Self.refusedPauseSeconds }
-    logger.warning("answers are not sent for \(Int(Self.refusedPauseSeconds)) s", metadata: ["error": "\(error)"])
+    let isRefused = error.kind == .channelClosed || error.needsOperator
+    let seconds = isRefused ? Self.refusedPauseSeconds : Self.lostPauseSeconds
+    pausedUntil.withLock { $0 = clock.uptimeSeconds() + seconds }
+    logger.warning("answers are not sent for \(Int(seconds)) s", metadata: ["error": "\(error)"])
   }
 }

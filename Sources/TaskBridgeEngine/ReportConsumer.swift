@@ -26,6 +26,7 @@ struct ReportConsumer: Sendable {
 
   func run() async throws {
     let consumer = try await connection.consume(bridge.names.events, prefetch: Self.prefetch)
+    drain.began()
     for try await deliveries in consumer {
       try await take(deliveries)
       drain.took(deliveries.count)

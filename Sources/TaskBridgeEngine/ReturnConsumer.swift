@@ -13,6 +13,7 @@ struct ReturnConsumer: Sendable {
 
   func run() async throws {
     let consumer = try await connection.consume(bridge.names.returned, prefetch: Self.prefetch)
+    drain.began()
     for try await deliveries in consumer {
       try await take(deliveries)
       drain.took(deliveries.count)
@@ -70,14 +71,21 @@ struct ReturnConsumer: Sendable {
   }
 }
 
-/// Opens when what waited in the queues at connect has been worked off.
+/// Opens when a queue of the bridge has its consumer and what waited in it at connect has been worked off.
 final class DrainGate: Sendable {
   private let expected: Int
   private let counter = Signal()
+  private let begun = AtomicCount()
   private let taken = AtomicCount()
 
   /// - Parameter expected: messages that were waiting.
   init(expected: Int) { self.expected = expected }
+
+  /// The broker has taken the consumer.
+  func began() {
+    begun.add(1)
+    counter.raise()
+  }
 
   func took(_ count: Int) {
     taken.add(count)
@@ -86,6 +94,10 @@ final class DrainGate: Sendable {
 
   /// - Parameter isEmpty: looks at the queue: what was counted may have been purged, or taken by somebody else.
   func wait(isEmpty: () async throws -> Bool) async throws {
+    while begun.value == 0 {
+      try Task.checkCancellation()
+      await counter.wait(atMost: 60)
+    }
     var quiet = 0
     while taken.value < expected {
       try Task.checkCancellation()

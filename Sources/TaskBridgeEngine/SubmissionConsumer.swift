@@ -10,6 +10,7 @@ struct SubmissionConsumer: Sendable {
   let bridge: BridgeContext
   let connection: AMQPConnection
   let replies: ReplySender
+  let drain: DrainGate
 
   /// What one message asks for.
   private enum Wish: Sendable {
@@ -24,6 +25,7 @@ struct SubmissionConsumer: Sendable {
 
   func run() async throws {
     let consumer = try await connection.consume(bridge.names.submit, prefetch: Self.prefetch)
+    drain.began()
     for try await deliveries in consumer {
       try await waitForRoom()
       try await take(deliveries)

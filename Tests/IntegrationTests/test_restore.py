@@ -6,10 +6,8 @@ import socket
 import sqlite3
 import stat
 import subprocess
-import sys
 import time
 
-import pika
 import pytest
 
 from support.amqp import Producer, Worker
@@ -429,61 +427,3 @@ def test_a_store_moved_elsewhere_goes_on(new_bridge, connect, task):
     bridge.start()
 
     assert connect(Worker, bridge.amqp_url).work(task)[0].run_id == run["id"]
-
-
-def _leaderless_queue(broker, queue):
-    """A quorum queue that takes messages and confirms none: RabbitMQ 3.10 leaves one when it is killed right after the
-    declaration. Tries again until there is one."""
-    for _ in range(10):
-        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-        connection.channel().queue_declare(queue, durable=True, arguments={
-            "x-queue-type": "quorum", "x-dead-letter-exchange": "taskbridge.returned"})
-        broker.kill()
-        broker.start()
-        if not _answers(broker, queue):
-            return
-        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-        connection.channel().queue_delete(queue)
-        connection.close()
-    raise AssertionError("the broker mended its queue ten times")
-
-
-_PUBLISH = """
-import sys, pika
-channel = pika.BlockingConnection(pika.URLParameters(sys.argv[1])).channel()
-channel.confirm_delivery()
-channel.basic_publish("", sys.argv[2], b"?")
-"""
-
-
-def _answers(broker, queue):
-    """Whether the broker confirms a message to the queue; in a process of its own, since the client would wait for ever."""
-    try:
-        return subprocess.run([sys.executable, "-c", _PUBLISH, broker.url, queue], timeout=3).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
-
-
-def test_a_queue_that_confirms_nothing_holds_its_own_task_key_alone(new_bridge, new_broker, connect, task):
-    """S4, N11: `queue_degraded`; the others flow."""
-    broker = new_broker()
-    broker.start()
-    queue = f"taskbridge.run.{task}"
-    _leaderless_queue(broker, queue)
-    bridge = new_bridge({"confirm_timeout_seconds": 2, "claim_latency_max_seconds": 2}, amqp_url=broker.url)
-    api = bridge.api
-    # More than a publish window of 512: without the watch they would fill it for good.
-    swallowed = [item["run"]["id"] for item in api.post("/v1/runs/batch", {"runs": [
-        {"task": task, "payload": n} for n in range(600)]}).json["items"]]
-
-    until(lambda: queue in bridge.readyz().body.decode(), 30, "the queue is found out")
-    other = api.submit_run(task + ".other", 1)
-    api.wait_state(other["id"], "launched")
-    assert "queue_degraded" in api.run(swallowed[-1])["held_by"]
-
-    cleaner = connect(Worker, broker.url)
-    cleaner.channel.queue_delete(queue)
-    worker = connect(Worker, broker.url)
-    done = {worker.work(task, seconds=30)[0].run_id for _ in swallowed}
-    assert done == set(swallowed)
-    assert {attempt["number"] for attempt in api.attempts(swallowed[0])} == {1}
