@@ -33,15 +33,15 @@ struct BrokerService: Service {
           _ = machine.handle(.opened, jitter: 0)
           wasConnected = true
           bridge.state.enter(.restoring, brokerVersion: session.publish.serverVersion)
-          let start = bridge.clock.uptimeSeconds()
           let error = await ended(session)
           if let fatal = fatal(error) { throw fatal }
           if Task.isShuttingDownGracefully || Task.isCancelled { return }
           let reason = error as? AMQPError ?? AMQPError(.connectionLost, "\(error.map { "\($0)" } ?? "session ended")")
           bridge.state.enter(.brokerDown(reason.description))
           logger.error("broker connection ended", metadata: ["error": "\(reason)"])
-          action = machine.handle(
-            .closed(reason, openFor: .seconds(bridge.clock.uptimeSeconds() - start)), jitter: bridge.jitter())
+          // What counts is whether it became ready: a queue that answers nothing ends a session only after 10 s.
+          let openFor = session.wasReady.value > 0 ? ReconnectBackoff.stableAfter : .zero
+          action = machine.handle(.closed(reason, openFor: openFor), jitter: bridge.jitter())
         } catch let error as AMQPError {
           if error.kind == .loginRefused, !wasConnected {
             throw StartError(

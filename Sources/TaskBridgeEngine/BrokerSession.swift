@@ -17,6 +17,8 @@ struct BrokerSession: Sendable {
   let admin: AMQPConnection
   let topology: Topology
   let openConnection: @Sendable (String) async throws(AMQPError) -> AMQPConnection
+  /// 1 once store and broker were in line.
+  let wasReady = AtomicCount()
 
   static func open(
     _ bridge: BridgeContext, configuration: AMQPConfiguration, endpointIndex: Int
@@ -191,6 +193,7 @@ struct BrokerSession: Sendable {
         try await publisher.republishPending()
         try await submitGate.wait { true }
         bridge.state.enter(.running)
+        wasReady.add(1)
         // Leases end and schedules fire again.
         bridge.due.raise()
         bridge.logger.info("ready", metadata: ["broker": "\(publish.endpoint) \(publish.serverVersion)"])

@@ -37,6 +37,29 @@ def pytest_sessionfinish(session, exitstatus):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with the last words of its bridges and of the brokers it started."""
+    report = (yield).get_result()
+    if not report.failed or call.when != "call":
+        return
+    bridges = [item.funcargs.get("bridge"), *getattr(item.funcargs.get("new_bridge"), "made", [])]
+    for bridge in filter(None, bridges):
+        report.sections.append((f"bridge {bridge.port}", last_lines(bridge.log_path, 40)))
+    for broker in getattr(item.funcargs.get("new_broker"), "made", []):
+        report.sections.append((f"broker {broker.port}", last_lines(broker.log_path, 40, (b"[error]", b"[warning]"))))
+
+
+def last_lines(path, count, words=(b"",)):
+    """The last `count` lines of a file that have one of `words`."""
+    try:
+        with open(path, "rb") as file:
+            lines = [line for line in file.read().splitlines() if any(word in line for word in words)]
+    except OSError as error:
+        return str(error)
+    return b"\n".join(lines[-count:]).decode(errors="replace")
+
+
 class SharedBroker(Broker):
     """The session's broker; a virtual host is a clean broker for a bridge, made in milliseconds."""
 
@@ -110,22 +133,25 @@ def task():
 @pytest.fixture
 def new_bridge(broker, tmp_path, request):
     """Makes bridges of the test's own; each is checked (its audit) and stopped at the end."""
-    made = []
+    made, checked = [], []
 
     def make(config=None, amqp_url=None, start=True, check=True, **options):
         url = amqp_url or broker.vhost_url(broker.new_vhost())
         log = os.path.join(LOGS, f"{log_name(request)}-{len(made)}.log")
         bridge = Bridge(tmp_path / f"bridge{len(made)}", url, config, log=log)
-        made.append((bridge, check))
+        made.append(bridge)
+        if check:
+            checked.append(bridge)
         return bridge.start(**options) if start else bridge
 
+    make.made = made
     yield make
     try:
-        for bridge, check in made:
-            if check and bridge.process is not None and bridge.process.poll() is None:
+        for bridge in checked:
+            if bridge.process is not None and bridge.process.poll() is None:
                 check_store(bridge.api, limit=200)
     finally:
-        for bridge, _ in made:
+        for bridge in made:
             bridge.close()
 
 
@@ -138,6 +164,7 @@ def new_broker():
         made.append(Broker(**options))
         return made[-1]
 
+    make.made = made
     yield make
     for broker in made:
         broker.close(keep_log_in=LOGS)

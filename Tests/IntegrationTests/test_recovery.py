@@ -33,7 +33,8 @@ def test_a_broker_lost_in_the_middle_of_restore(new_bridge, new_broker, connect,
     tasks = [f"{task}.{n}" for n in range(150)]
     broker = new_broker()
     broker.start()
-    bridge = new_bridge({"tasks": {key: {"queue_type": "classic"} for key in tasks}}, amqp_url=broker.url)
+    # RabbitMQ 3.10 may lose the leader of a quorum queue for good when it is killed soon after a start.
+    bridge = new_bridge({"queue_type": "classic"}, amqp_url=broker.url)
     api = bridge.api
     runs = [api.submit_run(key) for key in tasks]
     for run in runs:
