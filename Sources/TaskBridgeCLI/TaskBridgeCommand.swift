@@ -27,7 +27,7 @@ struct TaskBridgeCommand: AsyncParsableCommand {
         subcommands: [
           StatusCommand.self, TasksCommand.self, GroupsCommand.self, PauseCommand.self, ResumeCommand.self,
           DeadLettersCommand.self, JobsCommand.self, QuarantineCommand.self, DoctorCommand.self,
-          PruneCommand.self, HealthcheckCommand.self, ConfigCommand.self,
+          RestoreCommand.self, PruneCommand.self, HealthcheckCommand.self, ConfigCommand.self,
         ]),
     ])
 

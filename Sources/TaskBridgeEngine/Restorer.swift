@@ -25,6 +25,11 @@ enum RestoreCase: String, Sendable, CaseIterable {
   }
 }
 
+extension QueueFacts {
+  /// Nothing can be missing where nothing is expected: such queues are declared when they are next needed.
+  var canMissAny: Bool { expected > 0 || unknown > 0 || isPurging }
+}
+
 /// Brings the broker's queues in line with the store: writes to the store only, so that there is no second way of
 /// publishing. Runs at every connection, because a broker may have lost its data while the bridge lived on.
 struct Restorer: Sendable {
@@ -39,10 +44,8 @@ struct Restorer: Sendable {
     var restored = 0
     var cases: [RestoreCase: Int] = [:]
     for facts in try await bridge.writing({ transaction throws(StoreError) in try transaction.queueFacts() }) {
-      // Nothing can be missing where nothing is expected: such queues are declared when they are next needed.
-      if facts.expected == 0, facts.unknown == 0, !facts.isPurging { continue }
-      if bridge.state.degraded[facts.task] != nil { continue }
-      let (ready, consumers) = try await count(facts.name)
+      if !facts.canMissAny || bridge.state.degraded[facts.task] != nil { continue }
+      let (ready, consumers) = try await topology.settledCount(facts.name)
       let which = RestoreCase.of(facts, ready: ready, consumers: consumers, isSameBroker: facts.broker == incarnation)
       cases[which, default: 0] += 1
       bridge.logger.debug(
@@ -91,15 +94,6 @@ struct Restorer: Sendable {
       }
       throw error
     }
-  }
-
-  /// Counts may lag right after a broker's start: two looks, the larger one counts.
-  private func count(_ queue: String) async throws -> (ready: Int?, consumers: Int) {
-    guard let first = try await topology.look(queue) else { return (nil, 0) }
-    if first.messageCount > 0 { return (first.messageCount, first.consumerCount) }
-    try await Task.sleep(for: .milliseconds(200))
-    guard let second = try await topology.look(queue) else { return (nil, 0) }
-    return (max(first.messageCount, second.messageCount), max(first.consumerCount, second.consumerCount))
   }
 
   private func takeBack(_ facts: QueueFacts, reason: String, incarnation: String) async throws -> Int {

@@ -126,5 +126,15 @@ final class Topology: Sendable {
     }
   }
 
+  /// Ready messages (nil when there is no such queue) and consumers. Counts may lag right after a broker's start: two
+  /// looks, the larger one counts.
+  func settledCount(_ queue: String) async throws -> (ready: Int?, consumers: Int) {
+    guard let first = try await look(queue) else { return (nil, 0) }
+    if first.messageCount > 0 { return (first.messageCount, first.consumerCount) }
+    try await Task.sleep(for: .milliseconds(200))
+    guard let second = try await look(queue) else { return (nil, 0) }
+    return (max(first.messageCount, second.messageCount), max(first.consumerCount, second.consumerCount))
+  }
+
   func purge(_ queue: String) async throws(AMQPError) { _ = try await connection.purgeQueue(queue) }
 }

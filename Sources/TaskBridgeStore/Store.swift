@@ -132,18 +132,24 @@ package final class Store: Sendable {
     }
   }
 
-  private static func migrate(_ pool: DatabasePool, path: String) throws {
+  static func migrator() -> DatabaseMigrator {
     var migrator = DatabaseMigrator()
     for migration in Schema.migrations {
       migrator.registerMigration(migration.name) { db in try db.execute(sql: migration.sql) }
     }
-    let newer = try pool.read { db in try migrator.hasBeenSuperseded(db) }
-    if newer {
-      throw StoreError(
-        .newer,
-        "\(path) was written by a newer version of taskbridge than this one, which knows schema \(Schema.migrations.count). It was not changed; start the newer version."
-      )
-    }
+    return migrator
+  }
+
+  static func newerVersion(_ path: String) -> StoreError {
+    StoreError(
+      .newer,
+      "\(path) was written by a newer version of taskbridge than this one, which knows schema \(Schema.migrations.count). It was not changed; start the newer version."
+    )
+  }
+
+  private static func migrate(_ pool: DatabasePool, path: String) throws {
+    let migrator = migrator()
+    if try pool.read({ db in try migrator.hasBeenSuperseded(db) }) { throw newerVersion(path) }
     try migrator.migrate(pool)
   }
 

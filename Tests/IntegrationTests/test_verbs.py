@@ -11,7 +11,8 @@ from support.bridge import BINARY, data, environment
 from support.waiting import until
 
 # They need no bridge, or are one, or go on until they are ended; they have tests of their own.
-ELSEWHERE = {"serve", "dev", "work", "doctor", "healthcheck", "config check", "config show", "schedules test"}
+ELSEWHERE = {"serve", "dev", "work", "doctor", "healthcheck", "config check", "config show", "schedules test",
+             "restore"}
 CHANGING = {}
 
 
