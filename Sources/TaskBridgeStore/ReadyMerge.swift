@@ -87,6 +87,7 @@ extension Transaction {
       if room > 0 { places.append((group, room)) }
     }
     let groups = places.map(\.group)
+    if aging != nil { try db.run(Self.makeWaitingIndex) }
     let waiting = aging.map { aging in
       ReadyMerge.Waiting(
         aging: aging, now: now,
@@ -111,24 +112,35 @@ extension Transaction {
     for (place, (group, room)) in places.enumerated() {
       let chunk = min(limit, room, max(1, 2 * limit / places.count))
       guard order == .lifo || waiting != nil else {
-        sources.append(ReadySource(place: place, group: group, order: order, walks: false, chunk: chunk))
+        sources.append(ReadySource(place: place, group: group, order: order, part: .all, chunk: chunk))
         continue
       }
       var level = try readyLevel(after: .none, of: queue.task, group: group)
-      while let next = level {
-        guard let waiting else {
-          sources.append(
-            ReadySource(place: place, group: group, level: next, order: order, walks: true, chunk: chunk))
-          break
+      guard let waiting else {
+        if let level {
+          sources.append(ReadySource(place: place, group: group, order: order, part: .level(level), chunk: chunk))
         }
+        continue
+      }
+      let ages = ReadySource.Waiting(aging: waiting.aging, paused: waiting.paused[place], now: waiting.now)
+      while let next = level {
         sources.append(
           ReadySource(
-            place: place, group: group, level: next, order: order, walks: false,
-            waiting: ReadySource.Waiting(aging: waiting.aging, paused: waiting.paused[place], now: waiting.now),
+            place: place, group: group, order: order, part: try firstSpan(of: next, queue, group, ages), waiting: ages,
             chunk: 2))
         level = try readyLevel(after: next, of: queue.task, group: group)
       }
     }
     return sources
+  }
+
+  /// Oldest first that is the whole level; newest first those that are as urgent as whoever waits longest.
+  private func firstSpan(
+    of level: ReadySource.Level, _ queue: ReadyQueue, _ group: String?, _ waiting: ReadySource.Waiting
+  ) throws(StoreError) -> ReadySource.Part? {
+    switch queue.policy.order {
+    case .fifo: .span(level, after: .earliest, through: .latest)
+    case .lifo: try nextSpan(after: .earliest, of: queue.task, group, level, waiting)
+    }
   }
 }

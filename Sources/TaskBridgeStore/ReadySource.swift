@@ -1,6 +1,6 @@
 import TaskBridgeCore
 
-/// Ready runs that come out of the index in the order of release: those of one group of a task key, or of one priority of
+/// Ready runs that come out of an index in the order of release: those of one group of a task key, or of one priority of
 /// it. Read in growing chunks, so that what is not released is hardly read.
 struct ReadySource {
   /// One priority, retries or new runs.
@@ -19,36 +19,40 @@ struct ReadySource {
     var now: Timestamp
   }
 
+  /// What is read with one statement; parts follow one another.
+  enum Part {
+    /// Every level, oldest first.
+    case all
+    /// A level in the order of submission; then comes the next one.
+    case level(Level)
+    /// Those of a level that have waited since then, by who waits longest; newest first they are equally urgent, and
+    /// those that are less so come next.
+    case span(Level, after: Timestamp, through: Timestamp)
+  }
+
   /// Index of its group in the rooms of a ``ReadyMerge``.
   let place: Int
   let group: String?
-  /// Nil: all levels, oldest first.
-  private(set) var level: Level?
   private let order: ReleaseOrder
-  /// Goes on with the next level when one is used up.
-  private let walks: Bool
-  /// Nil: inside a level in the order of submission; else by who waits longest.
+  /// Nil once everything was read.
+  private var part: Part?
+  /// Only for spans.
   private let waiting: Waiting?
-  /// Newest first, the runs of a level that are equally urgent are read together: those that wait since then.
-  private var span: (after: Timestamp, through: Timestamp)?
   private(set) var runs: ArraySlice<Run> = []
-  /// More runs may stand in the store than were read.
-  private(set) var isCut = true
   private var offset = 0
   private var chunk: Int
 
+  /// More runs may stand in the store than were read.
+  var isCut: Bool { part != nil }
+
   /// - Parameters:
-  ///   - level: where to begin, or the only one; needed unless all runs come oldest first.
+  ///   - part: where to begin.
   ///   - chunk: how many runs to read at first.
-  init(
-    place: Int, group: String?, level: Level? = nil, order: ReleaseOrder, walks: Bool, waiting: Waiting? = nil,
-    chunk: Int
-  ) {
+  init(place: Int, group: String?, order: ReleaseOrder, part: Part?, waiting: Waiting? = nil, chunk: Int) {
     self.place = place
     self.group = group
-    self.level = level
     self.order = order
-    self.walks = walks
+    self.part = part
     self.waiting = waiting
     self.chunk = chunk
   }
@@ -57,55 +61,27 @@ struct ReadySource {
 
   /// Reads on when nothing is left of what was read.
   mutating func fill(from transaction: Transaction, _ task: TaskKey, now: Timestamp) throws(StoreError) {
-    if let waiting, let level {
-      try fill(level, waiting, from: transaction, task)
-    } else {
-      try fillInOrder(from: transaction, task, now: now)
-    }
-  }
-
-  private mutating func fill(
-    _ level: Level, _ waiting: Waiting, from transaction: Transaction, _ task: TaskKey
-  ) throws(StoreError) {
-    while runs.isEmpty, isCut {
-      if order == .lifo, span == nil { span = try nextSpan(after: .earliest, level, waiting, from: transaction, task) }
-      let bounds = span ?? (after: Timestamp.earliest, through: Timestamp.latest)
-      let read = try transaction.ready(
-        task, group, level, order, within: bounds, limit: chunk, offset: offset, now: waiting.now)
+    while runs.isEmpty, let part {
+      let read = try transaction.ready(task, group, part, order, limit: chunk, offset: offset, now: now)
       runs = read[...]
       offset += read.count
       if read.count < chunk {
-        span = order == .lifo ? try nextSpan(after: bounds.through, level, waiting, from: transaction, task) : nil
-        isCut = span != nil
+        self.part = try next(after: part, from: transaction, task)
         offset = 0
       }
       chunk *= 2
     }
   }
 
-  /// The next runs that are equally urgent; nil when there are none.
-  private func nextSpan(
-    after last: Timestamp, _ level: Level, _ waiting: Waiting, from transaction: Transaction, _ task: TaskKey
-  ) throws(StoreError) -> (after: Timestamp, through: Timestamp)? {
-    guard let since = try transaction.longestWait(after: last, of: task, group, level) else { return nil }
-    return (last, waiting.aging.lastEqual(since, priority: level.priority, paused: waiting.paused, at: waiting.now))
-  }
-
-  private mutating func fillInOrder(
-    from transaction: Transaction, _ task: TaskKey, now: Timestamp
-  ) throws(StoreError) {
-    while runs.isEmpty, isCut {
-      let read = try transaction.ready(task, group, level, order, limit: chunk, offset: offset, now: now)
-      runs = read[...]
-      offset += read.count
-      if read.count < chunk {
-        let next: Level? =
-          if walks, let level { try transaction.readyLevel(after: level, of: task, group: group) } else { nil }
-        isCut = next != nil
-        level = next
-        offset = 0
-      }
-      chunk *= 2
+  private func next(
+    after part: Part, from transaction: Transaction, _ task: TaskKey
+  ) throws(StoreError) -> Part? {
+    switch part {
+    case .all: return nil
+    case .level(let level): return try transaction.readyLevel(after: level, of: task, group: group).map(Part.level)
+    case .span(let level, _, let through):
+      guard order == .lifo, let waiting else { return nil }
+      return try transaction.nextSpan(after: through, of: task, group, level, waiting)
     }
   }
 }
@@ -120,38 +96,36 @@ extension Transaction {
   }
 
   fileprivate func ready(
-    _ task: TaskKey, _ group: String?, _ level: ReadySource.Level?, _ order: ReleaseOrder, limit: Int, offset: Int,
+    _ task: TaskKey, _ group: String?, _ part: ReadySource.Part, _ order: ReleaseOrder, limit: Int, offset: Int,
     now: Timestamp
   ) throws(StoreError) -> [Run] {
-    guard let level else {
-      return try db.all(Self.oldestOfGroup, task, group, now, limit, offset) { row throws(StoreError) in
-        try Run(row: row)
-      }
-    }
-    let statement = order == .fifo ? Self.oldestOfLevel : Self.newestOfLevel
-    return try db.all(statement, task, group, level.priority, level.releaseClass, now, limit, offset) {
-      row throws(StoreError) in try Run(row: row)
+    switch part {
+    case .all:
+      try db.all(Self.oldestOfGroup, task, group, now, limit, offset) { row throws(StoreError) in try Run(row: row) }
+    case .level(let level):
+      try db.all(
+        order == .fifo ? Self.oldestOfLevel : Self.newestOfLevel, task, group, level.priority, level.releaseClass, now,
+        limit, offset
+      ) { row throws(StoreError) in try Run(row: row) }
+    case .span(let level, let after, let through):
+      try db.all(
+        order == .fifo ? Self.longestWaiting : Self.leastWaiting, task, group, level.priority, level.releaseClass,
+        after, through, now, limit, offset
+      ) { row throws(StoreError) in try Run(row: row) }
     }
   }
 
-  /// Ready runs of a level by who waits longest, or by who waits least long.
-  fileprivate func ready(
-    _ task: TaskKey, _ group: String?, _ level: ReadySource.Level, _ order: ReleaseOrder,
-    within span: (after: Timestamp, through: Timestamp), limit: Int, offset: Int, now: Timestamp
-  ) throws(StoreError) -> [Run] {
-    let statement = order == .fifo ? Self.longestWaiting : Self.leastWaiting
-    return try db.all(
-      statement, task, group, level.priority, level.releaseClass, span.after, span.through, now, limit, offset
-    ) { row throws(StoreError) in try Run(row: row) }
-  }
-
-  /// Since when the ready run of a level waits that waits longest, of those that wait since after `last`.
-  fileprivate func longestWait(
-    after last: Timestamp, of task: TaskKey, _ group: String?, _ level: ReadySource.Level
-  ) throws(StoreError) -> Timestamp? {
-    try db.first(Self.firstWait, task, group, level.priority, level.releaseClass, last) { row throws(StoreError) in
-      row.time(0)
+  /// The next runs of a level that are equally urgent, of those that wait since after `last`; nil when there are none.
+  func nextSpan(
+    after last: Timestamp, of task: TaskKey, _ group: String?, _ level: ReadySource.Level,
+    _ waiting: ReadySource.Waiting
+  ) throws(StoreError) -> ReadySource.Part? {
+    let since = try db.first(Self.firstWait, task, group, level.priority, level.releaseClass, last) {
+      row throws(StoreError) in row.time(0)
     }
+    guard let since else { return nil }
+    let through = waiting.aging.lastEqual(since, priority: level.priority, paused: waiting.paused, at: waiting.now)
+    return .span(level, after: last, through: through)
   }
 
   /// The next level that has ready runs: one look into the index.
@@ -163,6 +137,7 @@ extension Transaction {
     }
   }
 
+  static let makeWaitingIndex = Statement.hot(Schema.waitingIndex)
   private static let oldestPlain = Statement.hot(
     """
     SELECT \(Run.columns) FROM runs r INDEXED BY runs_ready WHERE r.state = 'ready' AND r.task = ?

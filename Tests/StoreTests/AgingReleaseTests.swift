@@ -229,6 +229,19 @@ import Testing
   @Test("S3, P5: with aging who waits longest is found by an index, however many runs wait")
   func agingSortsNothing() async throws {
     try await withTemporaryStore { test in
+      func hasIndex() async throws -> Bool {
+        try await test.store.read { tx throws(StoreError) in
+          try tx.db.integer("SELECT count(*) FROM sqlite_schema WHERE name = 'runs_waiting'") == 1
+        }
+      }
+      let before = try await test.add("a")
+      try await test.release(now: Self.at(1))
+      let withoutAging = try await hasIndex()
+      try await test.set("a") { $0.aging = Aging() }
+      let first = try await test.add("a")
+      let released = try await test.release(now: Self.at(2)).map(\.run.id)
+      try await test.release(now: Self.at(3))
+      let withAging = try await hasIndex()
       let since = Schema.waitsSince(column: "r.")
       let plan = try await test.store.read { tx throws(StoreError) in
         try tx.db.all(
@@ -240,6 +253,8 @@ import Testing
         ) { row throws(StoreError) in row.text(3) }
       }
 
+      #expect((withoutAging, withAging) == (false, true), "only who uses aging pays for its index")
+      #expect(released == [first] && before != first)
       #expect(plan.count == 1 && plan[0].contains("runs_waiting (task=? AND group_name=? AND priority=?"), "\(plan)")
     }
   }
