@@ -117,7 +117,8 @@ package final class Transaction {
   package func refusable<T>(
     savepoint: Bool = true, _ body: () throws(Refusal) -> T
   ) throws(StoreError) -> Result<T, Problem> {
-    let before = (deltas, groupDeltas, ledger)
+    // Kept only where it is needed: what is kept is copied by the next change.
+    let before = savepoint ? (deltas, groupDeltas, ledger) : nil
     if savepoint { try db.run("SAVEPOINT refusable") }
     do throws(Refusal) {
       let value = try body()
@@ -126,7 +127,7 @@ package final class Transaction {
     } catch {
       switch error {
       case .problem(let problem):
-        guard savepoint else { return .failure(problem) }
+        guard let before else { return .failure(problem) }
         try db.run("ROLLBACK TO refusable")
         try db.run("RELEASE refusable")
         (deltas, groupDeltas, ledger) = before
