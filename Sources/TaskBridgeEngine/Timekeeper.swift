@@ -60,7 +60,7 @@ struct Timekeeper: Sendable {
   func grantGrace(clockMoved: Double = 0) async throws {
     let (now, policies) = (bridge.clock.now(), bridge.policyLookup)
     let moved = Int64((clockMoved * 1_000).rounded())
-    var rest = try await bridge.writing { transaction throws(StoreError) in try transaction.openLeases() }[...]
+    var rest = try await bridge.store.read { store throws(StoreError) in try store.openLeases() }[...]
     while !rest.isEmpty {
       let slice = rest.prefix(Self.slice)
       rest = rest.dropFirst(Self.slice)

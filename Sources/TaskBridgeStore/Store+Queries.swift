@@ -46,25 +46,44 @@ extension Connection {
 }
 
 extension Connection {
-  /// Which runs keep a blocked one waiting: its open prerequisites, or the run whose dedup key it will take over.
-  func adding(blockersTo view: RunView) throws(StoreError) -> RunView {
-    guard view.run.state == .blocked else { return view }
-    var view = view
-    view.blockedBy = try all(
-      """
-      SELECT p.id FROM dependencies d CROSS JOIN runs p ON p.seq = d.prerequisite
-        WHERE d.dependent = ? AND d.satisfied = 0 ORDER BY d.prerequisite LIMIT ?
-      """, view.run.sequence, RunView.blockersMax
-    ) { row throws(StoreError) in try row.runID(0) }
-    if view.blockedBy == [] {
-      view.blockedBy = try all(
-        """
-        SELECT r.id FROM runs r INDEXED BY runs_follow_up
-          WHERE r.follow_up = ? AND r.follow_up IS NOT NULL AND r.finished_at IS NULL
-        """, view.run.id
-      ) { row throws(StoreError) in try row.runID(0) }
+  /// Which runs keep the blocked ones waiting: their open prerequisites, or the run whose dedup key one will take over.
+  func adding(blockersTo views: [RunView]) throws(StoreError) -> [RunView] {
+    let blocked = views.filter { $0.run.state == .blocked }.map(\.run)
+    guard !blocked.isEmpty else { return views }
+    var blockers: [Int64: [RunID]] = [:]
+    for (sequence, id) in try prerequisites(of: blocked) { blockers[sequence, default: []].append(id) }
+    let following = blocked.filter { blockers[$0.sequence] == nil }
+    if !following.isEmpty {
+      for (sequence, id) in try followed(by: following) { blockers[sequence] = [id] }
     }
-    return view
+    return views.map { view in
+      var view = view
+      if view.run.state == .blocked { view.blockedBy = blockers[view.run.sequence] ?? [] }
+      return view
+    }
+  }
+
+  /// The first open prerequisites of each run.
+  private func prerequisites(of runs: [Run]) throws(StoreError) -> [(run: Int64, blocker: RunID)] {
+    try once(
+      composed: """
+        SELECT b.seq, p.id FROM runs b CROSS JOIN dependencies d ON d.dependent = b.seq AND d.prerequisite <= coalesce(
+            (SELECT x.prerequisite FROM dependencies x WHERE x.dependent = b.seq AND x.satisfied = 0
+              ORDER BY x.prerequisite LIMIT 1 OFFSET ?), \(Int64.max))
+          CROSS JOIN runs p ON p.seq = d.prerequisite
+          WHERE b.seq IN \(ComposedQuery.places(runs.count)) AND d.satisfied = 0 ORDER BY b.seq, d.prerequisite
+        """, [RunView.blockersMax - 1] + runs.map { $0.sequence as any Bindable }
+    ) { row throws(StoreError) in (row.int64(0), try row.runID(1)) }
+  }
+
+  /// The open run that each follow-up follows.
+  private func followed(by runs: [Run]) throws(StoreError) -> [(run: Int64, blocker: RunID)] {
+    try once(
+      composed: """
+        SELECT b.seq, r.id FROM runs b CROSS JOIN runs r INDEXED BY runs_follow_up ON r.follow_up = b.id
+          WHERE b.seq IN \(ComposedQuery.places(runs.count)) AND r.follow_up IS NOT NULL AND r.finished_at IS NULL
+        """, runs.map { $0.sequence as any Bindable }
+    ) { row throws(StoreError) in (row.int64(0), try row.runID(1)) }
   }
 }
 
@@ -72,7 +91,16 @@ extension ReadTransaction {
   /// The run with this id; nil when there is none.
   package func run(_ id: RunID, includesPayload: Bool = false) throws(StoreError) -> RunView? {
     guard let view = try db.runView(id: id, includesPayload: includesPayload) else { return nil }
-    return try db.adding(blockersTo: view)
+    return try db.adding(blockersTo: [view])[0]
+  }
+
+  /// The runs whose attempt has an open lease, in no order.
+  package func openLeases() throws(StoreError) -> [Int64] {
+    try db.all(
+      """
+      SELECT run_seq FROM attempts INDEXED BY attempts_lease WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
+      """
+    ) { row throws(StoreError) in row.int64(0) }
   }
 
   /// The store's number of the run; nil when there is none.

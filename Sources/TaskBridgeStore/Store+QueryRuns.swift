@@ -20,9 +20,7 @@ extension ReadTransaction {
     }
     var page = Page(rows, limit: query.limit, cursor: cursor)
     if query.includesPayload { try addPayloads(to: &page, cursor: cursor) }
-    for index in page.items.indices where page.items[index].run.state == .blocked {
-      page.items[index] = try db.adding(blockersTo: page.items[index])
-    }
+    page.items = try db.adding(blockersTo: page.items)
     return page
   }
 

@@ -131,19 +131,10 @@ extension Transaction {
     return row.map { min($0, end) } ?? end
   }
 
-  /// The runs whose attempt has an open lease, in no order.
-  package func openLeases() throws(StoreError) -> [Int64] {
-    try db.all(
-      """
-      SELECT run_seq FROM attempts INDEXED BY attempts_lease WHERE \(Schema.isAttempt(.running, .triaging, .stopping))
-      """
-    ) { row throws(StoreError) in row.int64(0) }
-  }
-
   /// After an outage of broker or bridge every open lease gets a full grace: nobody could report meanwhile.
   ///
   /// - Parameters:
-  ///   - runs: out of ``openLeases()``; those that have ended since are passed over.
+  ///   - runs: out of ``ReadTransaction/openLeases()``; those that have ended since are passed over.
   ///   - clockMoved: milliseconds by which the wall clock was set. One set back takes the leases with it that were given
   ///     before.
   package func extendLeases(

@@ -10,11 +10,10 @@ import Testing
   /// So often the statements are looked at: a crash takes them along.
   private static let operationsBetween = 5
 
-  /// What is read whole, because it holds few rows: values of the statement itself, leases of work that is going on, one
-  /// row for each task key or schedule.
+  /// What is read whole, because it holds few rows: values of the statement itself, one row for each schedule.
   private static let small = [
-    "CONSTANT ROW", "CONSTANT ROWS", "attempts USING INDEX attempts_lease", "queues", "schedules",
-    "schedules USING COVERING INDEX sqlite_autoindex_schedules_1", "json_each VIRTUAL TABLE INDEX 1:",
+    "CONSTANT ROW", "CONSTANT ROWS", "schedules", "schedules USING COVERING INDEX sqlite_autoindex_schedules_1",
+    "json_each VIRTUAL TABLE INDEX 1:",
   ]
   /// Rows that a part of the statement itself has found; how it finds them is a step of its own.
   private static let derived: Set<String> = ["n", "(subquery-1)"]
@@ -41,6 +40,8 @@ import Testing
         let source = step.dropFirst(5)
         return step.hasPrefix("SCAN ") && !Self.derived.contains(String(source))
           && !Self.small.contains { source.hasSuffix($0) }
+          // Restore and the probes look at every queue; a run looks at its own.
+          && !(source == "queues" && text.hasPrefix("SELECT"))
       }
       .map { "\($0): \(text)" }
     }

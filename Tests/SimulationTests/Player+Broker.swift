@@ -180,8 +180,9 @@ extension Player {
     guard model.isBrokerAway, !isAborting else { return }
     note("reconnect")
     let (now, policies) = (now, policies)
+    let open = try await store.read { tx throws(StoreError) in try tx.openLeases() }
     let pending = try await write { tx throws(StoreError) in
-      try tx.extendLeases(of: tx.openLeases(), now: now, policies: policies)
+      try tx.extendLeases(of: open, now: now, policies: policies)
       return try tx.pendingDispatches(after: nil, limit: 500, policy: policies.policy)
     }
     model.extendLeases()

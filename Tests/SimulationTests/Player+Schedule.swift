@@ -122,9 +122,10 @@ extension Player {
     guard abs(milliseconds) > 2_000 else { return }
     if milliseconds > 60_000 { firesSchedules = false }
     let (now, policies) = (now, policies)
+    let open = try await store.read { tx throws(StoreError) in try tx.openLeases() }
     guard
       try await write({ tx throws(StoreError) in
-        try tx.extendLeases(of: tx.openLeases(), now: now, policies: policies, clockMoved: milliseconds)
+        try tx.extendLeases(of: open, now: now, policies: policies, clockMoved: milliseconds)
       }) != nil
     else { return }
     model.extendLeases(clockMoved: milliseconds)

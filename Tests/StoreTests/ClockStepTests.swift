@@ -6,8 +6,9 @@ import Testing
 @Suite struct ClockStepTests {
   private func set(_ test: TestStore, by milliseconds: Int64) async throws -> Timestamp {
     let now = Timestamp(milliseconds: TestStore.start.milliseconds + milliseconds)
+    let open = try await test.store.read { tx throws(StoreError) in try tx.openLeases() }
     try await test.store.write { tx throws(StoreError) in
-      try tx.extendLeases(of: tx.openLeases(), now: now, policies: policies, clockMoved: milliseconds)
+      try tx.extendLeases(of: open, now: now, policies: policies, clockMoved: milliseconds)
     }
     return now
   }
