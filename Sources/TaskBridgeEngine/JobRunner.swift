@@ -59,10 +59,10 @@ struct JobRunner: Sendable {
     if room == 0 { return desk.pace.wait(job.request.options.ratePerSecond ?? 1, at: bridge.clock.uptimeSeconds()) }
     if desk.candidates.isEmpty { desk.candidates = try await candidates(of: job) }
     guard !desk.candidates.isEmpty else { return try await endPhase(of: job) }
-    let slice = BulkSlice(
-      job.request, asOf: job.asOf, candidates: Array(desk.candidates.prefix(room)), begun: job.createdAt,
-      payloadBytesMax: bridge.payloadBytesMax)
     let now = bridge.clock.now()
+    let slice = BulkSlice(
+      job.request, Cutoff(asOf: job.asOf, now: now), candidates: Array(desk.candidates.prefix(room)),
+      begun: job.createdAt, payloadBytesMax: bridge.payloadBytesMax)
     let outcome = try await bridge.writing { transaction throws(StoreError) in
       try transaction.step(job, slice, now: now)
     }
@@ -88,9 +88,10 @@ struct JobRunner: Sendable {
   private func candidates(of job: Job) async throws -> [BulkCandidate] {
     guard let phase = BulkPhase(rawValue: job.phase) else { return [] }
     let hold = TaskBridge(context: bridge).holdLookup(job.request.heldBy)
+    let cutoff = Cutoff(asOf: job.asOf, now: bridge.clock.now())
     return try await bridge.store.read { transaction throws(StoreError) in
       try transaction.bulkCandidates(
-        job.request, asOf: job.asOf, phase: phase, after: job.cursor, limit: TaskBridge.chunk,
+        job.request, cutoff, phase: phase, after: job.cursor, limit: TaskBridge.chunk,
         held: try hold(transaction))
     }
   }

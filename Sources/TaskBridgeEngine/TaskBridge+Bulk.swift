@@ -14,36 +14,37 @@ extension TaskBridge {
   /// A large or paced one is stored as a job, whose id the answer names; its work has then not begun.
   ///
   /// - Parameters:
-  ///   - asOf: no run newer than this is touched (see ``ReadTransaction/bulkCount(_:asOf:held:)``); nil, or a time to come, means now.
+  ///   - asOf: no run newer than this is touched (see ``ReadTransaction/bulkCount(_:_:held:)``); nil, or a time to come, means
+  ///     now. Times ahead of the clock are from before it was set back: they count as old.
   ///   - dryRun: only says what would be done; `ids` are then those matched.
   /// - Throws: 503 `query_too_expensive` for a filter that only reading most of the store can answer.
   public func bulk(
     _ request: BulkRequest, asOf: Timestamp?, dryRun: Bool, actor: String
   ) async throws(Problem) -> BulkAnswer {
     let now = now()
-    let asOf = min(asOf ?? now, now)
+    let cutoff = Cutoff(asOf: min(asOf ?? now, now), now: now)
     let hold = holdLookup(request.heldBy)
     let matched = try await reading { transaction throws(StoreError) in
-      try transaction.bulkCount(request, asOf: asOf, held: try hold(transaction))
+      try transaction.bulkCount(request, cutoff, held: try hold(transaction))
     }
-    if dryRun { return try await forecast(request, BulkForecast(asOf: asOf, matched: matched), hold) }
+    if dryRun { return try await forecast(request, BulkForecast(cutoff, matched: matched), hold) }
     if matched > Self.directMax || request.options.isPaced {
-      return try await start(request, asOf: asOf, matched: matched, now: now, actor: actor)
+      return try await start(request, asOf: cutoff.asOf, matched: matched, now: now, actor: actor)
     }
-    return try await change(request, BulkAnswer(asOf: asOf, matched: matched), hold, actor: actor)
+    return try await change(request, cutoff, matched: matched, hold, actor: actor)
   }
 
   /// What the request means, with nothing said of what would become of it.
   public func matches(_ request: BulkRequest, asOf: Timestamp?) async throws(Problem) -> BulkAnswer {
     let now = now()
-    let asOf = min(asOf ?? now, now)
+    let cutoff = Cutoff(asOf: min(asOf ?? now, now), now: now)
     let hold = holdLookup(request.heldBy)
     return try await reading { transaction throws(StoreError) in
       let held = try hold(transaction)
-      var answer = BulkAnswer(asOf: asOf, matched: try transaction.bulkCount(request, asOf: asOf, held: held))
+      var answer = BulkAnswer(asOf: cutoff.asOf, matched: try transaction.bulkCount(request, cutoff, held: held))
       for phase in BulkPhase.of(request.verb) {
         let found = try transaction.bulkCandidates(
-          request, asOf: asOf, phase: phase, after: nil, limit: BulkAnswer.idsMax, held: held)
+          request, cutoff, phase: phase, after: nil, limit: BulkAnswer.idsMax, held: held)
         for candidate in found { answer.add(id: candidate.id) }
       }
       return answer
@@ -63,7 +64,7 @@ extension TaskBridge {
         let (before, after) = (forecast, cursor)
         let (next, last) = try await reading { transaction throws(StoreError) in
           let candidates = try transaction.bulkCandidates(
-            request, asOf: before.answer.asOf, phase: phase, after: after, limit: Self.chunk,
+            request, before.cutoff, phase: phase, after: after, limit: Self.chunk,
             held: try hold(transaction))
           let next = try transaction.adding(candidates, to: before, of: request, payloadBytesMax: payloadBytesMax)
           return (next, candidates.last?.position)
@@ -77,19 +78,20 @@ extension TaskBridge {
   }
 
   private func change(
-    _ request: BulkRequest, _ answer: BulkAnswer, _ hold: @escaping HoldLookup, actor: String
+    _ request: BulkRequest, _ cutoff: Cutoff, matched: Int, _ hold: @escaping HoldLookup, actor: String
   ) async throws(Problem) -> BulkAnswer {
-    var answer = answer
+    var answer = BulkAnswer(asOf: cutoff.asOf, matched: matched)
     var changed: Set<RunID> = []
     var failedDependents: [RunID] = []
-    let (asOf, payloadBytesMax) = (answer.asOf, context.payloadBytesMax)
-    let candidates = try await candidates(request, asOf: asOf, hold)
+    let payloadBytesMax = context.payloadBytesMax
+    let candidates = try await candidates(request, cutoff, hold)
     for start in stride(from: 0, to: candidates.count, by: Self.bulkSlice) {
-      let slice = BulkSlice(
-        request, asOf: asOf, candidates: Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)]),
-        payloadBytesMax: payloadBytesMax)
       // Not the time of the call: workers have moved runs since.
       let now = now()
+      let slice = BulkSlice(
+        request, Cutoff(asOf: cutoff.asOf, now: now),
+        candidates: Array(candidates[start..<min(start + Self.bulkSlice, candidates.count)]),
+        payloadBytesMax: payloadBytesMax)
       let outcome = try await answering { transaction throws(StoreError) in
         .success(try transaction.bulk(slice, now: now, actor: actor))
       }
@@ -107,7 +109,7 @@ extension TaskBridge {
 
   /// Every run the request means, before anything is changed.
   private func candidates(
-    _ request: BulkRequest, asOf: Timestamp, _ hold: @escaping HoldLookup
+    _ request: BulkRequest, _ cutoff: Cutoff, _ hold: @escaping HoldLookup
   ) async throws(Problem) -> [BulkCandidate] {
     try await reading { transaction throws(StoreError) in
       let held = try hold(transaction)
@@ -116,7 +118,7 @@ extension TaskBridge {
         var cursor: Int64?
         while true {
           let found = try transaction.bulkCandidates(
-            request, asOf: asOf, phase: phase, after: cursor, limit: Self.chunk, held: held)
+            request, cutoff, phase: phase, after: cursor, limit: Self.chunk, held: held)
           guard let last = found.last else { break }
           candidates += found
           cursor = last.position

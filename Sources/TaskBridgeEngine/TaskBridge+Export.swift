@@ -23,10 +23,11 @@ public actor DeadLetterExport {
   /// The next lines, each with its line end; nil after the last.
   public func next() async throws(Problem) -> [UInt8]? {
     while !isAtEnd {
-      let (request, asOf, after) = (request, asOf, cursor)
+      let (request, after) = (request, cursor)
+      let cutoff = Cutoff(asOf: asOf, now: bridge.now())
       let found = try await bridge.reading { transaction throws(StoreError) in
         try transaction.deadLetterLines(
-          request, asOf: asOf, after: after, limit: Self.chunk, bytesMax: Self.chunkBytesMax)
+          request, cutoff, after: after, limit: Self.chunk, bytesMax: Self.chunkBytesMax)
       }
       guard let found else {
         isAtEnd = true

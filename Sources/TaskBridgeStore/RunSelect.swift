@@ -90,6 +90,8 @@ struct RunSelect {
   /// Adds a condition of the caller's, a fixed text.
   mutating func require(_ condition: String, _ values: any Bindable...) { query.require(condition, all: values) }
 
+  mutating func require(_ condition: String, all values: [any Bindable]) { query.require(condition, all: values) }
+
   // MARK: The way in
 
   private mutating func choose(_ filter: RunFilter, states: [RunState], sort: RunSort, matching: Int) {

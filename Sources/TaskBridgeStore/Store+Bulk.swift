@@ -29,16 +29,16 @@ package enum BulkPhase: Int, Sendable, CaseIterable {
 
 /// Which runs a bulk call means.
 ///
-/// None that is newer than its `asOf`: a run counts from the beginning of its present series of attempts (its creation,
+/// None that is newer than its cutoff: a run counts from the beginning of its present series of attempts (its creation,
 /// or its last replay), for the verbs that start runs again also from its end; a dead letter from its death.
 extension ReadTransaction {
   /// How many runs the request means.
-  package func bulkCount(_ request: BulkRequest, asOf: Timestamp, held: HeldSet) throws(StoreError) -> Int {
+  package func bulkCount(_ request: BulkRequest, _ cutoff: Cutoff, held: HeldSet) throws(StoreError) -> Int {
     switch request.target {
     case .ids(let ids): return ids.count
-    case .deadLetters(let filter): return try deadLetterCount(matching: filter, asOf: asOf)
+    case .deadLetters(let filter): return try deadLetterCount(matching: filter, cutoff)
     case .runs(let filter):
-      let select = try select(filter, request.verb, asOf: asOf, sort: .idAscending, held: held)
+      let select = try select(filter, request.verb, cutoff, sort: .idAscending, held: held)
       if select.isImpossible { return 0 }
       let rows = try db.once(
         composed: "SELECT COUNT(*) FROM \(select.source) \(select.query.whereClause)", select.query.values
@@ -51,7 +51,7 @@ extension ReadTransaction {
   ///
   /// - Parameter cursor: position of the last one seen; nil at the beginning of the phase.
   package func bulkCandidates(
-    _ request: BulkRequest, asOf: Timestamp, phase: BulkPhase, after cursor: Int64?, limit: Int, held: HeldSet
+    _ request: BulkRequest, _ cutoff: Cutoff, phase: BulkPhase, after cursor: Int64?, limit: Int, held: HeldSet
   ) throws(StoreError) -> [BulkCandidate] {
     switch request.target {
     case .ids(let ids):
@@ -60,14 +60,14 @@ extension ReadTransaction {
         BulkCandidate(position: Int64(first + index), id: id, state: try db.state(of: id))
       }
     case .deadLetters(let filter):
-      return try db.deadLetterCandidates(filter, asOf: asOf, after: cursor, limit: limit)
+      return try db.deadLetterCandidates(filter, cutoff, after: cursor, limit: limit)
     case .runs(var filter):
       if phase == .waitingParents {
         guard filter.states.isEmpty || filter.states.contains(.waiting) else { return [] }
         filter.states = [.waiting]
       }
       let sort = phase.isDescending ? RunSort.idDescending : .idAscending
-      var select = try select(filter, request.verb, asOf: asOf, sort: sort, held: held)
+      var select = try select(filter, request.verb, cutoff, sort: sort, held: held)
       if select.isImpossible { return [] }
       if phase == .others { select.require("+r.state <> 'waiting'") }
       let order = select.order(by: sort, after: cursor.map { PageCursor($0) }, ordering: ListOrdering(now: .earliest))
@@ -83,19 +83,22 @@ extension ReadTransaction {
   }
 
   private func select(
-    _ filter: RunFilter, _ verb: BulkVerb, asOf: Timestamp, sort: RunSort, held: HeldSet
+    _ filter: RunFilter, _ verb: BulkVerb, _ cutoff: Cutoff, sort: RunSort, held: HeldSet
   ) throws(StoreError) -> RunSelect {
     var select = RunSelect(filter, sort: sort, held: held, matching: try matching(filter))
-    select.require(verb, asOf: asOf)
+    select.require(verb, cutoff)
     return select
   }
 }
 
 extension RunSelect {
-  /// No run newer than `asOf`.
-  mutating func require(_ verb: BulkVerb, asOf: Timestamp) {
-    require("r.series_at <= ?", asOf)
-    if verb.startsAgain { require("(r.finished_at IS NULL OR r.finished_at <= ?)", asOf) }
+  /// No run newer than `cutoff`.
+  mutating func require(_ verb: BulkVerb, _ cutoff: Cutoff) {
+    let (begun, times) = cutoff.condition("r.series_at")
+    require(begun, all: times)
+    guard verb.startsAgain else { return }
+    let (ended, values) = cutoff.condition("r.finished_at")
+    require("(r.finished_at IS NULL OR \(ended))", all: values)
   }
 }
 

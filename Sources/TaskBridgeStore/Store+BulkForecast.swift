@@ -3,13 +3,17 @@ package import TaskBridgeCore
 /// What a bulk call would do, worked out without doing it, some runs at a time.
 package struct BulkForecast: Sendable {
   package var answer: BulkAnswer
+  package let cutoff: Cutoff
   private var forecast = ReplayForecast()
   /// Dedup keys that runs looked at before will hold.
   private var taken: Set<[String]> = []
   /// Runs that are replayed, themselves or with others.
   private var replayed: Set<RunID> = []
 
-  package init(asOf: Timestamp, matched: Int) { answer = BulkAnswer(asOf: asOf, matched: matched) }
+  package init(_ cutoff: Cutoff, matched: Int) {
+    self.cutoff = cutoff
+    answer = BulkAnswer(asOf: cutoff.asOf, matched: matched)
+  }
 
   /// The answer of the dry run.
   package func finished(_ request: BulkRequest) -> BulkAnswer {
@@ -61,7 +65,7 @@ package struct BulkForecast: Sendable {
         "SELECT dead_at FROM dead_letters WHERE run_seq = ? AND resolution IS NULL", run.sequence
       ) { row throws(StoreError) in row.time(0) }
       guard let died else { return "not_a_dead_letter" }
-      if died > answer.asOf { return "newer_than_as_of" }
+      if !cutoff.includes(died) { return "newer_than_as_of" }
     }
     if let reason = request.verb.refusal(of: state, force: request.options.retry.force) { return reason }
     guard request.verb.startsAgain else { return nil }

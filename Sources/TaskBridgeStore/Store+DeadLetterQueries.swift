@@ -34,12 +34,12 @@ extension Connection {
     return (source, query)
   }
 
-  /// The next dead letters that match and died no later than `asOf`, oldest submission first; `cursor` is the last one's.
+  /// The next dead letters that match and died before `cutoff`, oldest submission first; `cursor` is the last one's.
   func deadLetterCandidates(
-    _ filter: DeadLetterFilter, asOf: Timestamp, after cursor: Int64?, limit: Int
+    _ filter: DeadLetterFilter, _ cutoff: Cutoff, after cursor: Int64?, limit: Int
   ) throws(StoreError) -> [BulkCandidate] {
     var (source, query) = Self.select(filter, walksTable: true)
-    query.require("d.dead_at <= ?", asOf)
+    query.require("d.dead_at", within: cutoff)
     if let cursor { query.require("d.run_seq > ?", cursor) }
     return try once(
       composed: """
@@ -51,10 +51,10 @@ extension Connection {
     }
   }
 
-  /// How many dead letters match and died no later than `asOf`.
-  fileprivate func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
+  /// How many dead letters match and died before `cutoff`.
+  fileprivate func deadLetterCount(matching filter: DeadLetterFilter, _ cutoff: Cutoff) throws(StoreError) -> Int {
     var (source, query) = Self.select(filter, walksTable: true)
-    query.require("d.dead_at <= ?", asOf)
+    query.require("d.dead_at", within: cutoff)
     return try once(composed: "SELECT COUNT(*) FROM \(source) \(query.whereClause)", query.values) {
       row throws(StoreError) in row.int(0)
     }.first ?? 0
@@ -175,8 +175,8 @@ extension ReadTransaction {
     try db.quarantine(query)
   }
 
-  package func deadLetterCount(matching filter: DeadLetterFilter, asOf: Timestamp) throws(StoreError) -> Int {
-    try db.deadLetterCount(matching: filter, asOf: asOf)
+  package func deadLetterCount(matching filter: DeadLetterFilter, _ cutoff: Cutoff) throws(StoreError) -> Int {
+    try db.deadLetterCount(matching: filter, cutoff)
   }
 }
 

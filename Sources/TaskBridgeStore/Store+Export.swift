@@ -11,15 +11,15 @@ extension ReadTransaction {
   ///   - bytesMax: the chunk ends after the line that passes it.
   /// - Returns: the lines, and the position to go on after; nil at the end.
   package func deadLetterLines(
-    _ request: BulkRequest, asOf: Timestamp, after cursor: Int64?, limit: Int, bytesMax: Int
+    _ request: BulkRequest, _ cutoff: Cutoff, after cursor: Int64?, limit: Int, bytesMax: Int
   ) throws(StoreError) -> (lines: [UInt8], last: Int64)? {
     let candidates = try bulkCandidates(
-      request, asOf: asOf, phase: .only, after: cursor, limit: limit, held: HeldSet())
+      request, cutoff, phase: .only, after: cursor, limit: limit, held: HeldSet())
     var lines: [UInt8] = []
     var last: Int64?
     for candidate in candidates {
       last = candidate.position
-      if let line = try db.exportLine(candidate.id, asOf: asOf) { lines += line + [UInt8(ascii: "\n")] }
+      if let line = try db.exportLine(candidate.id, cutoff) { lines += line + [UInt8(ascii: "\n")] }
       if lines.count > bytesMax { break }
     }
     return last.map { (lines, $0) }
@@ -28,19 +28,21 @@ extension ReadTransaction {
 
 extension Connection {
   /// Nil for a run that is no unresolved dead letter, or died later.
-  fileprivate func exportLine(_ id: RunID, asOf: Timestamp) throws(StoreError) -> [UInt8]? {
-    try first(
-      """
-      SELECT r.id, r.home_task, p.body, p.content_type, p.content_encoding, r.priority, r.dedup_key, r.group_name,
-        r.name, r.workflow_id, r.template, r.ttl_seconds, r.ttl_from, r.max_attempts, r.max_lost, r.timeout_seconds,
-        r.lease_seconds, r.tags, r.retry, r.resources, r.resource_scales, r.fallback_tasks, r.traceparent,
-        r.tracestate, d.reason, d.fingerprint, d.error_type, d.error_message, d.attempt, d.dead_at, r.replays,
-        o.last_error, d.task
-      FROM runs r CROSS JOIN dead_letters d ON d.run_seq = r.seq CROSS JOIN payloads p ON p.run_seq = r.seq
-        LEFT JOIN outcomes o ON o.run_seq = r.seq
-        WHERE r.id = ? AND d.resolution IS NULL AND d.dead_at <= ?
-      """, id, asOf
+  fileprivate func exportLine(_ id: RunID, _ cutoff: Cutoff) throws(StoreError) -> [UInt8]? {
+    let (died, values) = cutoff.condition("d.dead_at")
+    let lines = try all(
+      composed: """
+        SELECT r.id, r.home_task, p.body, p.content_type, p.content_encoding, r.priority, r.dedup_key, r.group_name,
+          r.name, r.workflow_id, r.template, r.ttl_seconds, r.ttl_from, r.max_attempts, r.max_lost, r.timeout_seconds,
+          r.lease_seconds, r.tags, r.retry, r.resources, r.resource_scales, r.fallback_tasks, r.traceparent,
+          r.tracestate, d.reason, d.fingerprint, d.error_type, d.error_message, d.attempt, d.dead_at, r.replays,
+          o.last_error, d.task
+        FROM runs r CROSS JOIN dead_letters d ON d.run_seq = r.seq CROSS JOIN payloads p ON p.run_seq = r.seq
+          LEFT JOIN outcomes o ON o.run_seq = r.seq
+          WHERE r.id = ? AND d.resolution IS NULL AND \(died)
+        """, [id] + values
     ) { row throws(StoreError) in try Self.exportLine(row) }
+    return lines.first
   }
 
   private static func exportLine(_ row: Row) throws(StoreError) -> [UInt8] {

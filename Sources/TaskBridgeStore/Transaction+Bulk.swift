@@ -3,7 +3,7 @@ package import TaskBridgeCore
 /// Some of the runs of a bulk call, for one transaction.
 package struct BulkSlice: Sendable {
   package var request: BulkRequest
-  package var asOf: Timestamp
+  package var cutoff: Cutoff
   package var candidates: [BulkCandidate]
   /// When the job began that this is a slice of; nil for a call that reads all its runs first.
   package var begun: Timestamp?
@@ -11,11 +11,11 @@ package struct BulkSlice: Sendable {
   package var payloadBytesMax: @Sendable (TaskKey) -> Int
 
   package init(
-    _ request: BulkRequest, asOf: Timestamp, candidates: [BulkCandidate], begun: Timestamp? = nil,
+    _ request: BulkRequest, _ cutoff: Cutoff, candidates: [BulkCandidate], begun: Timestamp? = nil,
     payloadBytesMax: @escaping @Sendable (TaskKey) -> Int
   ) {
     self.request = request
-    self.asOf = asOf
+    self.cutoff = cutoff
     self.candidates = candidates
     self.begun = begun
     self.payloadBytesMax = payloadBytesMax
@@ -75,7 +75,7 @@ extension Transaction {
       return .isCounted
     }
     if let meant, !meant.contains(run.sequence) { return .skip("no_longer_matches") }
-    if meant == nil, let reason = try deadLetterRefusal(of: run, asOf: slice.asOf) { return .skip(reason) }
+    if meant == nil, let reason = try deadLetterRefusal(of: run, slice.cutoff) { return .skip(reason) }
     return verb.refusal(of: run.state, force: force).map { .skip($0) } ?? .change
   }
 
@@ -112,19 +112,19 @@ extension Transaction {
     guard case .runs(let filter) = slice.request.target else { return nil }
     let sequences = "[\(slice.candidates.map { String($0.position) }.joined(separator: ","))]"
     var select = RunSelect(filter, among: sequences)
-    select.require(slice.request.verb, asOf: slice.asOf)
+    select.require(slice.request.verb, slice.cutoff)
     return Set(
       try db.once(
         composed: "SELECT r.seq FROM \(select.source) \(select.query.whereClause)", select.query.values
       ) { row throws(StoreError) in row.int64(0) })
   }
 
-  private func deadLetterRefusal(of run: Run, asOf: Timestamp) throws(StoreError) -> String? {
+  private func deadLetterRefusal(of run: Run, _ cutoff: Cutoff) throws(StoreError) -> String? {
     let died = try db.first(
       "SELECT dead_at FROM dead_letters WHERE run_seq = ? AND resolution IS NULL", run.sequence
     ) { row throws(StoreError) in row.time(0) }
     guard let died else { return "not_a_dead_letter" }
-    return died <= asOf ? nil : "newer_than_as_of"
+    return cutoff.includes(died) ? nil : "newer_than_as_of"
   }
 
   /// The state in which this call met the run, when it has cancelled it already.

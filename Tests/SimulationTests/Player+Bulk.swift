@@ -7,6 +7,7 @@ extension Player {
   func bulk(_ wish: Model.BulkWish) async throws {
     let request = try wish.request(model.now)
     let asOf = Timestamp(milliseconds: model.now - Int64(wish.asOfSecondsAgo) * 1_000)
+    let cutoff = Cutoff(asOf: asOf, now: .latest)
     note("bulk \(wish)")
     let (matched, found) = try await store.read { tx throws(StoreError) in
       var found: [BulkCandidate] = []
@@ -15,20 +16,20 @@ extension Player {
         while true {
           // Few at a time, so that the cursor is tried.
           let next = try tx.bulkCandidates(
-            request, asOf: asOf, phase: phase, after: cursor, limit: 3, held: HeldSet())
+            request, cutoff, phase: phase, after: cursor, limit: 3, held: HeldSet())
           guard let last = next.last else { break }
           found += next
           cursor = last.position
         }
       }
-      return (try tx.bulkCount(request, asOf: asOf, held: HeldSet()), found)
+      return (try tx.bulkCount(request, cutoff, held: HeldSet()), found)
     }
     let expected = model.candidates(wish)
     try expect(found.map { Model.Candidate(run: place($0.id), state: $0.state ?? .error) }, expected, "runs meant")
     try expect(matched, expected.count, "matched")
     for start in stride(from: 0, to: found.count, by: wish.slice) {
       let range = start..<min(start + wish.slice, found.count)
-      let slice = BulkSlice(request, asOf: asOf, candidates: Array(found[range])) { _ in 1_000 }
+      let slice = BulkSlice(request, cutoff, candidates: Array(found[range])) { _ in 1_000 }
       let now = now
       guard let outcome = try await write({ tx throws(StoreError) in try tx.bulk(slice, now: now, actor: "test") })
       else { return }

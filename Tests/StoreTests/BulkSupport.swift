@@ -26,12 +26,14 @@ extension TestStore {
     }
   }
 
-  func candidates(_ request: BulkRequest, asOf: Timestamp) async throws -> [BulkCandidate] {
+  func candidates(
+    _ request: BulkRequest, asOf: Timestamp, now: Timestamp = .latest
+  ) async throws -> [BulkCandidate] {
     try await store.read { tx throws(StoreError) in
       var found: [BulkCandidate] = []
       for phase in BulkPhase.of(request.verb) {
         found += try tx.bulkCandidates(
-          request, asOf: asOf, phase: phase, after: nil, limit: 10_000, held: HeldSet())
+          request, Cutoff(asOf: asOf, now: now), phase: phase, after: nil, limit: 10_000, held: HeldSet())
       }
       return found
     }
@@ -43,14 +45,15 @@ extension TestStore {
     _ request: BulkRequest, asOf: Timestamp = start, now: Timestamp = start, begun: Timestamp? = nil
   ) async throws -> BulkOutcome {
     let found = try await candidates(request, asOf: asOf)
-    let slice = BulkSlice(request, asOf: asOf, candidates: found, begun: begun) { _ in 1_000 }
+    let slice = BulkSlice(request, Cutoff(asOf: asOf, now: .latest), candidates: found, begun: begun) { _ in 1_000 }
     return try await store.write { tx throws(StoreError) in try tx.bulk(slice, now: now, actor: "ann") }
   }
 
   func forecast(_ request: BulkRequest, asOf: Timestamp = start) async throws -> BulkAnswer {
     let found = try await candidates(request, asOf: asOf)
     return try await store.read { tx throws(StoreError) in
-      let empty = BulkForecast(asOf: asOf, matched: try tx.bulkCount(request, asOf: asOf, held: HeldSet()))
+      let cutoff = Cutoff(asOf: asOf, now: .latest)
+      let empty = BulkForecast(cutoff, matched: try tx.bulkCount(request, cutoff, held: HeldSet()))
       return try tx.adding(found, to: empty, of: request) { _ in 1_000 }.finished(request)
     }
   }

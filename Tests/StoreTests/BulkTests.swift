@@ -59,6 +59,33 @@ import Testing
     }
   }
 
+  @Test("T23: after the clock was set back, what was there counts as old, and what comes during the call as new")
+  func aClockSetBackHidesNothing() async throws {
+    try await withTemporaryStore { test in
+      func at(_ seconds: Double) -> Timestamp { TestStore.start.adding(seconds: seconds) }
+      let died = try await test.die("b", at: 3_700)
+      let ahead = try await test.add(now: at(3_600))
+      let old = try await test.add(now: at(1))
+      let during = try await test.add(now: at(3))
+      func meant(_ request: BulkRequest, now: Timestamp) async throws -> [RunID] {
+        try await test.candidates(request, asOf: at(2), now: now).map(\.id)
+      }
+      let ready = try BulkRequest(.pause, json: #"{"state":"ready"}"#)
+
+      #expect(try await Set(meant(ready, now: at(4))) == [ahead, old])
+      #expect(try await meant(BulkRequest(.retry, json: #"{"state":"failed"}"#), now: at(4)) == [died])
+      #expect(try await meant(BulkRequest(.replay), now: at(4)) == [died])
+      let now = at(4)
+      let candidates = try await test.candidates(ready, asOf: at(2), now: now)
+      let slice = BulkSlice(ready, Cutoff(asOf: at(2), now: now), candidates: candidates) { _ in 1_000 }
+      let outcome = try await test.store.write { tx throws(StoreError) in try tx.bulk(slice, now: now, actor: "ann") }
+      #expect(Set(outcome.changed) == [ahead, old])
+      #expect(try await test.state(during) == .ready)
+      // Once the clock is there again nobody can tell them from new ones.
+      #expect(try await meant(BulkRequest(.replay), now: at(3_700)) == [])
+    }
+  }
+
   @Test("T23: nothing newer than as_of is touched, neither a new run nor a new series")
   func nothingNewerIsTouched() async throws {
     try await withTemporaryStore { test in
@@ -250,7 +277,7 @@ import Testing
       let found = try await test.candidates(request, asOf: TestStore.start)
       try await test.launch()
 
-      let slice = BulkSlice(request, asOf: TestStore.start, candidates: found) { _ in 0 }
+      let slice = BulkSlice(request, Cutoff(asOf: TestStore.start, now: .latest), candidates: found) { _ in 0 }
       let outcome = try await test.store.write { tx throws(StoreError) in
         try tx.bulk(slice, now: TestStore.start, actor: "ann")
       }

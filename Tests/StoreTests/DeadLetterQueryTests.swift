@@ -85,15 +85,15 @@ import Testing
     try await withTemporaryStore { test in
       let old = try await die(test, "a", "Boom", at: 0)
       _ = try await die(test, "a", "Boom", at: 60)
-      let asOf = TestStore.start.adding(seconds: 30)
+      let cutoff = Cutoff(asOf: TestStore.start.adding(seconds: 30), now: .latest)
 
       let everything = try BulkRequest(.replay, filter: [:])
       let (ids, count) = try await test.store.read { tx throws(StoreError) in
         (
           try tx.bulkCandidates(
-            everything, asOf: asOf, phase: .only, after: nil, limit: 10, held: HeldSet()
+            everything, cutoff, phase: .only, after: nil, limit: 10, held: HeldSet()
           ).map(\.id),
-          try tx.deadLetterCount(matching: DeadLetterFilter(), asOf: asOf)
+          try tx.deadLetterCount(matching: DeadLetterFilter(), cutoff)
         )
       }
 

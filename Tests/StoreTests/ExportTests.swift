@@ -8,11 +8,12 @@ import Testing
     let request = try BulkRequest(.replay)
     var bytes: [UInt8] = []
     var cursor: Int64?
+    let cutoff = Cutoff(asOf: TestStore.start.adding(seconds: 10), now: .latest)
     while true {
       let after = cursor
       let found = try await test.store.read { tx throws(StoreError) in
         try tx.deadLetterLines(
-          request, asOf: TestStore.start.adding(seconds: 10), after: after, limit: chunk, bytesMax: bytesMax)
+          request, cutoff, after: after, limit: chunk, bytesMax: bytesMax)
       }
       guard let found else { return bytes }
       bytes += found.lines
