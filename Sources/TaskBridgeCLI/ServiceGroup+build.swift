@@ -20,8 +20,8 @@ func runBridge(
     exit(error.exitCode)
   }
   let http = HTTPServer(
-    bridge: bridge, host: configuration.httpHost, port: configuration.httpPort, logger: logger)
-  onReady(BridgeAddress(host: configuration.httpHost, port: configuration.httpPort))
+    bridge: bridge, host: configuration.httpHost, port: configuration.httpPort, logger: logger
+  ) { port in onReady(BridgeAddress(host: configuration.httpHost, port: port)) }
   do {
     try await runServices([http] + bridge.services(), logger: logger, stop: stop)
   } catch {

@@ -23,6 +23,7 @@ private struct ClockService: Service {
     } catch is CancellationError {
       return
     } catch let error as StoreError {
+      if error.kind == .cancelled { return }
       throw StartError(message: error.message, exitCode: 5)
     }
   }

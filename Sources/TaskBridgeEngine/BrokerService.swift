@@ -73,7 +73,7 @@ struct BrokerService: Service {
     guard let error = error as? StoreError else { return nil }
     switch error.kind {
     case .damaged, .unusable, .fatalIO, .newer, .closed, .inUse: return StartError(message: error.message, exitCode: 5)
-    case .busy, .full, .tooExpensive, .other: return nil
+    case .busy, .full, .tooExpensive, .cancelled, .other: return nil
     }
   }
 

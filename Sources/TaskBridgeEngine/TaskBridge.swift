@@ -233,7 +233,7 @@ extension Problem {
       self.init(
         503, "query_too_expensive", "the query reads too much; narrow the filter or lower the limit",
         retryAfterSeconds: 1)
-    case .inUse, .fatalIO, .damaged, .newer, .unusable, .closed, .other:
+    case .inUse, .fatalIO, .damaged, .newer, .unusable, .closed, .cancelled, .other:
       self.init(503, "store_unavailable", "the store cannot serve this request now", retryAfterSeconds: 5)
     }
   }

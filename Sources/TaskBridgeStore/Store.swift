@@ -162,7 +162,8 @@ package final class Store: Sendable {
 
   /// Runs `body` on a read-only snapshot.
   ///
-  /// - Throws: `StoreError` `.tooExpensive` when it takes more work than ``ReadBudget/callbacksMax`` allows.
+  /// - Throws: `StoreError` `.tooExpensive` when it takes more work than ``ReadBudget/callbacksMax`` allows, `.cancelled`
+  ///   when the task is cancelled.
   package func read<T: Sendable>(
     _ body: @escaping @Sendable (ReadTransaction) throws(StoreError) -> T
   ) async throws(StoreError) -> T {
@@ -177,12 +178,19 @@ package final class Store: Sendable {
         }
         return try body(ReadTransaction(db: connection))
       }
-    } catch let error as StoreError {
-      throw error
-    } catch let error as DatabaseError {
-      throw StoreError.sqlite(error.extendedResultCode.rawValue, error.message ?? "read failed")
     } catch {
-      throw StoreError(.other, "store: \(error)")
+      // However far it had come.
+      if Task.isCancelled { throw StoreError(.cancelled, "store: the read was cancelled") }
+      throw Self.readError(error)
+    }
+  }
+
+  private static func readError(_ error: any Error) -> StoreError {
+    switch error {
+    case let error as StoreError: error
+    case let error as DatabaseError:
+      StoreError.sqlite(error.extendedResultCode.rawValue, error.message ?? "read failed")
+    default: StoreError(.other, "store: \(error)")
     }
   }
 

@@ -21,6 +21,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     case tooExpensive
     /// The store was closed.
     case closed
+    /// The task that was reading was cancelled: nobody waits for the answer, and nothing is wrong.
+    case cancelled
     /// Anything else SQLite says.
     case other
   }

@@ -139,6 +139,21 @@ import Testing
 }
 
 @Suite struct ReopenTests {
+  @Test("N18: a read whose task was cancelled is no failure of the store, by which a job would end")
+  func aCancelledReadSaysSo() async throws {
+    try await withTemporaryStore { test in
+      let store = test.store
+      let reader = Task {
+        withUnsafeCurrentTask { $0?.cancel() }
+        _ = try await store.read { tx throws(StoreError) in try tx.openLeases() }
+      }
+
+      let error = await #expect(throws: StoreError.self) { try await reader.value }
+      #expect(error?.kind == .cancelled)
+      #expect(error?.isRetriable == false)
+    }
+  }
+
   @Test func aStoreWithRowsInEveryTableOpensAgain() async throws {
     try await withTemporaryFolder { folder in
       let first = TestStore(try openStore(folder))
