@@ -31,6 +31,10 @@ final class BridgeContext: Sendable {
   let mirrorDesk = MirrorDesk()
   /// A job was stored or cancelled.
   let jobs = Signal()
+  /// Whether jobs are being worked off, as fast as they may.
+  let isWorkingOff = Atomic<Bool>(false)
+  /// Messages that were handed to the broker's connection and are not settled.
+  let inFlight = Atomic<Int>(0)
 
   private let ids = Mutex((generator: RunIDGenerator(), random: BufferedRandom()))
 

@@ -1,5 +1,6 @@
 import AMQPClient
 import Logging
+import Synchronization
 import TaskBridgeCore
 import TaskBridgeStore
 
@@ -8,6 +9,9 @@ import TaskBridgeStore
 struct DeadLetterMirror: Sendable {
   /// A pass reads each message of the queues; after it comes a rest of so many times its length.
   static let restFactor = 4.0
+  /// While a job resolves dead letters by the thousand, passes wait for its end: each would read all that is left and
+  /// take the broker from the others that the job steps aside for. So many seconds at most.
+  static let jobSeconds = 60.0
   /// After the store could not be read.
   static let retrySeconds = 5.0
 
@@ -36,6 +40,12 @@ struct DeadLetterMirror: Sendable {
       await bridge.mirror.wait(atMost: next)
       // Several replays in a row are one pass, and a long one leaves the broker to others for longer.
       await bridge.mirrorDesk.rest(atMost: max(0.2, Self.restFactor * pass))
+      let rested = bridge.clock.uptimeSeconds()
+      while bridge.isWorkingOff.load(ordering: .relaxed), !bridge.mirrorDesk.isAsked, !Task.isCancelled,
+        bridge.clock.uptimeSeconds() - rested < Self.jobSeconds
+      {
+        await bridge.mirrorDesk.rest(atMost: 0.2)
+      }
     }
   }
 

@@ -1,8 +1,10 @@
 import Logging
+import Synchronization
 import TaskBridgeCore
 import TaskBridgeStore
 
-/// Works off jobs: a slice of each in turn, as fast as the store takes them or as their rate allows.
+/// Works off jobs: a slice of each in turn, with a rest after each turn (``BridgeContext/giveWay(since:)``), or as their
+/// rate allows.
 struct JobRunner: Sendable {
   /// How often a canary is looked at, in seconds.
   static let canaryLookSeconds = 0.25
@@ -21,8 +23,10 @@ struct JobRunner: Sendable {
   func run() async throws {
     var desks: [RunID: Desk] = [:]
     while !Task.isCancelled {
+      let begun = bridge.clock.uptimeSeconds()
       let seconds = try await runOnce(&desks)
-      if seconds > 0 { await bridge.jobs.wait(atMost: seconds) }
+      bridge.isWorkingOff.store(seconds == 0, ordering: .relaxed)
+      if seconds > 0 { await bridge.jobs.wait(atMost: seconds) } else { try await bridge.giveWay(since: begun) }
     }
   }
 

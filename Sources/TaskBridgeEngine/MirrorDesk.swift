@@ -57,6 +57,9 @@ final class MirrorDesk: Sendable {
   /// Nothing until somebody asks, or `seconds` have passed.
   func rest(atMost seconds: Double) async { await asked.wait(atMost: seconds) }
 
+  /// Whether somebody waits for a pass.
+  var isAsked: Bool { state.withLock { !$0.waiting.isEmpty } }
+
   func open() { state.withLock { $0.isServed = true } }
 
   /// Those whose pass begins now.

@@ -62,6 +62,8 @@ final class OutboxPublisher: Sendable {
     self.bridge = bridge
     self.topology = topology
     self.incarnation = incarnation
+    // What the last connection had in flight is published again.
+    bridge.inFlight.store(0, ordering: .relaxed)
   }
 
   /// How many more dispatches may be handed over now.
@@ -87,6 +89,7 @@ final class OutboxPublisher: Sendable {
         return (flight.lastID, item)
       }
     }
+    bridge.inFlight.add(sent.count, ordering: .relaxed)
     try await publish(sent)
   }
 
@@ -144,11 +147,14 @@ final class OutboxPublisher: Sendable {
   }
 
   private func land(_ ids: [UInt64]) {
-    flight.withLock { flight in
+    let landed = flight.withLock { flight in
+      let before = flight.items.count
       for id in ids {
         if let flying = flight.items.removeValue(forKey: id) { flight.payloadBytes -= flying.item.payloadBytes }
       }
+      return before - flight.items.count
     }
+    bridge.inFlight.subtract(landed, ordering: .relaxed)
     settled.raise()
     drained.raise()
   }

@@ -11,6 +11,9 @@ final class Signal: Sendable {
 
   private let state = Mutex(State())
 
+  /// Whether a loop waits that nothing has woken yet.
+  var isAwaited: Bool { state.withLock { $0.waiter != nil } }
+
   func raise() {
     let waiter = state.withLock { state in
       guard let waiter = state.waiter else {

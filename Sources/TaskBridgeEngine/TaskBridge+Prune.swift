@@ -7,6 +7,8 @@ extension TaskBridge {
   public static let pruneMax = 100_000
   /// Runs of one transaction: others are written in between.
   private static let pruneSlice = 200
+  /// Longest rest between two of them, in seconds: the caller waits for the whole.
+  private static let pruneRestSeconds = 0.02
   /// Runs that are looked up at once.
   private static let pruneLook = 2_000
 
@@ -35,7 +37,9 @@ extension TaskBridge {
       }
       for start in stride(from: 0, to: sequences.count, by: Self.pruneSlice) {
         let slice = Array(sequences[start..<min(start + Self.pruneSlice, sequences.count)])
+        let begun = context.clock.uptimeSeconds()
         deleted += try await prune(slice, request, upTo: bound, deletedBefore: deleted)
+        await context.rest(since: begun, atMost: Self.pruneRestSeconds)
       }
       after = next
     }
