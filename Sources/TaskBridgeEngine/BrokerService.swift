@@ -43,6 +43,8 @@ struct BrokerService: Service {
           let openFor = session.wasReady.value > 0 ? ReconnectBackoff.stableAfter : .zero
           action = machine.handle(.closed(reason, openFor: openFor), jitter: bridge.jitter())
         } catch let error as AMQPError {
+          // Broken off by the end of the service, which has its own reason.
+          if Task.isShuttingDownGracefully || Task.isCancelled { return }
           if error.kind == .loginRefused, !wasConnected {
             throw StartError(
               message:
