@@ -66,9 +66,12 @@ extension Transaction {
   ) throws(StoreError) -> Judgement {
     let (verb, force) = (slice.request.verb, slice.request.options.retry.force)
     if verb == .cancel, run.state == .cancelled || run.state == .cancelling {
-      if let before = candidate.state, verb.refusal(of: before, force: force) == nil { return .isChanged }
-      if let begun = slice.begun, let first = try firstCancel(of: run, since: begun, by: actor) {
-        return first == .waiting ? .isCounted : .isChanged
+      if let begun = slice.begun {
+        if let first = try firstCancel(of: run, since: begun, by: actor) {
+          return first == .waiting && candidate.state != .waiting ? .isCounted : .isChanged
+        }
+      } else if let before = candidate.state, verb.refusal(of: before, force: force) == nil {
+        return .isChanged
       }
     }
     if slice.request.options.retry.withDependents, candidate.state?.isTerminal == true, !run.state.isTerminal {

@@ -42,7 +42,8 @@ extension Transaction {
     return .success(id)
   }
 
-  /// Gives `run` a time of its own, which is when its waiting begins to count, if it is later than what counted so far.
+  /// Gives `run` a time of its own, which is when its waiting begins to count, if it is later than what counted so far. A
+  /// time that has come postpones nothing.
   ///
   /// The caller writes the run.
   func setTime(of run: inout Run, to runAt: Timestamp?, now: Timestamp) throws(StoreError) {
@@ -51,7 +52,7 @@ extension Transaction {
     guard let agesFrom = run.agesFrom else { return }
     // What was postponed before and comes back has waited for nothing meanwhile.
     let soFar = min(agesFrom, now)
-    run.agesFrom = max(soFar, runAt ?? soFar)
+    run.agesFrom = runAt.map { $0 > now ? max(soFar, $0) : soFar } ?? soFar
     try db.run("UPDATE runs SET ages_from = ? WHERE seq = ?", run.agesFrom, run.sequence)
   }
 

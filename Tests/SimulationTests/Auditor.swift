@@ -205,6 +205,14 @@ struct Auditor {
       """
     ),
     (
+      "a job starts no run twice",
+      """
+      SELECT run_seq FROM audit WHERE actor LIKE 'job %'
+        AND previous_state IN ('completed','failed','dead_lettered','cancelled','expired','dependency_failed')
+        GROUP BY run_seq, actor HAVING count(*) > 1
+      """
+    ),
+    (
       "I17: counts",
       """
       SELECT task || ' ' || state FROM (

@@ -11,7 +11,8 @@ struct Gates: Equatable {
     var burst: Int?
     var isLIFO = false
     var leaseSeconds: Int?
-    /// How a group shares: not judged.
+    var aging: Model.Aging?
+    /// How a group shares.
     var weight: Int?
     var minimumSlots: Int?
   }
@@ -23,8 +24,17 @@ struct Gates: Equatable {
 
   static let token: Int64 = 2_000
 
+  /// A pause that is over.
+  struct Past: Equatable {
+    var subject: ControlSubject
+    var start, end: Int64
+  }
+
   /// By subject; the value is when it ends, nil for not by itself.
-  var pauses: [ControlSubject: Int64?] = [:]
+  private(set) var pauses: [ControlSubject: Int64?] = [:]
+  /// When those began.
+  private(set) var since: [ControlSubject: Int64] = [:]
+  private(set) var past: [Past] = []
   var tasks: [String: Settings] = [:]
   var groups: [String: Settings] = [:]
   var buckets: [ControlSubject: Bucket] = [:]
@@ -32,6 +42,22 @@ struct Gates: Equatable {
   func isPaused(_ subject: ControlSubject, at now: Int64) -> Bool {
     guard let until = pauses[subject] else { return false }
     return until.map { now < $0 } ?? true
+  }
+
+  /// One that holds already goes on under its new end.
+  mutating func pause(_ subject: ControlSubject, until: Int64?, at now: Int64) {
+    if !isPaused(subject, at: now) {
+      resume(subject, at: now)
+      since[subject] = now
+    }
+    pauses[subject] = .some(until)
+  }
+
+  mutating func resume(_ subject: ControlSubject, at now: Int64) {
+    guard let until = pauses.removeValue(forKey: subject), let start = since.removeValue(forKey: subject) else {
+      return
+    }
+    past.append(Past(subject: subject, start: start, end: min(until ?? now, now)))
   }
 
   /// Whole tokens left; nil without a rate.
@@ -61,56 +87,6 @@ extension ControlSubject {
 }
 
 extension Model {
-  /// Judges what the store released, and does the same.
-  ///
-  /// Which task key or group gets what is left of a shared limit is a matter of fairness, which is not judged here: the
-  /// order is compared inside one task key and group, and between them that no gate let through too much, and that none
-  /// was left shut that stood open.
-  ///
-  /// - Parameter max: the most the release was asked for.
-  /// - Returns: what is wrong, nil when nothing is.
-  mutating func release(_ released: [Place], max: Int) -> String? {
-    if released.count > max || Set(released).count < released.count { return "more than \(max), or one twice" }
-    let eligible = runs.indices.filter { isEligible($0) }
-    for run in released where !eligible.contains(run) {
-      return "run \(run) is \(runs[run].state) or its gate is closed"
-    }
-    for (place, line) in Dictionary(grouping: eligible, by: line) {
-      let expected = line.sorted(by: isBefore)
-      let found = released.filter { self.line($0) == place }
-      if found != Array(expected.prefix(found.count)) {
-        return "order of \(place.task) \(place.group ?? "-"): \(found), expected \(expected.prefix(found.count))"
-      }
-    }
-    let before = self
-    for run in released { dispatch(run) }
-    for run in released {
-      if let wrong = excess(run, released: released, before: before) { return "run \(run): \(wrong)" }
-    }
-    if released.count < max {
-      for run in eligible where runs[run].state == .ready && holds(run).isEmpty { return "run \(run) was left behind" }
-    }
-    return nil
-  }
-
-  private struct Line: Hashable {
-    var task: String
-    var group: String?
-  }
-
-  private func line(_ run: Place) -> Line { Line(task: runs[run].task, group: runs[run].request.group) }
-
-  private func isEligible(_ run: Place) -> Bool {
-    runs[run].state == .ready && runs[run].expiresAt ?? .max > now
-      && holds(run).isDisjoint(with: [.paused, .taskPaused, .groupPaused])
-  }
-
-  private func isBefore(_ left: Place, _ right: Place) -> Bool {
-    if runs[left].priority != runs[right].priority { return runs[left].priority < runs[right].priority }
-    if runs[left].isRetry != runs[right].isRetry { return runs[left].isRetry }
-    return gates.tasks[runs[left].task]?.isLIFO ?? false ? left > right : left < right
-  }
-
   /// The gates of the store that are closed to a ready run.
   func holds(_ run: Place) -> Set<Hold> {
     let (task, group) = (runs[run].task, runs[run].request.group)
@@ -132,54 +108,9 @@ extension Model {
     return holds
   }
 
-  private func inUse(_ isMeant: (Run) -> Bool) -> Int { runs.count { Rules.slots.contains($0.state) && isMeant($0) } }
+  func inUse(_ isMeant: (Run) -> Bool) -> Int { runs.count { Rules.slots.contains($0.state) && isMeant($0) } }
 
-  private func unclaimed(_ task: String) -> Int {
+  func unclaimed(_ task: String) -> Int {
     runs.count { $0.task == task && ($0.state == .queued || $0.state == .launched) }
-  }
-
-  /// Which limit let through one too many.
-  private func excess(_ run: Place, released: [Place], before: Model) -> String? {
-    let (task, group) = (runs[run].task, runs[run].request.group)
-    let settings = gates.tasks[task]
-    if unclaimed(task) > settings?.queueBound ?? 1_000 { return "more than queue_bound" }
-    if let limit = settings?.limit, inUse({ $0.task == task }) > limit { return "over the limit of its task key" }
-    let ofTask = released.count { runs[$0].task == task }
-    if let tokens = before.gates.tokens(.task(named: task), settings, at: now), ofTask > tokens {
-      return "over its rate"
-    }
-    guard let group else { return nil }
-    if let limit = gates.groups[group]?.limit, inUse({ $0.request.group == group }) > limit {
-      return "over its group's limit"
-    }
-    let ofGroup = released.count { runs[$0].request.group == group }
-    if let tokens = before.gates.tokens(.group(group), gates.groups[group], at: now), ofGroup > tokens {
-      return "over its group's rate"
-    }
-    return nil
-  }
-
-  /// Hands one run over: its next attempt, or the next dispatch of one that was taken back.
-  private mutating func dispatch(_ run: Place) {
-    let reportBy = now + lease(run)
-    if let newest = runs[run].attempts.indices.last, runs[run].attempts[newest].state == .queued {
-      // Its next dispatch was counted when it was taken back.
-      runs[run].attempts[newest].state = .instantiated
-      runs[run].attempts[newest].reportBy = reportBy
-    } else {
-      runs[run].attempts.append(Attempt(reportBy: reportBy))
-      let request = runs[run].request
-      if request.ttlFromFirstAttempt, let ttl = request.ttlSeconds, !runs[run].hasStarted,
-        runs[run].failures + runs[run].losses == 0
-      {
-        let end = now + Int64(ttl) * 1_000
-        runs[run].expiresAt = min(runs[run].expiresAt ?? end, end)
-      }
-    }
-    runs[run].launchedAt = nil
-    move(run, .queued)
-    let task = runs[run].task
-    gates.take(.task(named: task), gates.tasks[task], at: now)
-    if let group = runs[run].request.group { gates.take(.group(group), gates.groups[group], at: now) }
   }
 }

@@ -22,8 +22,15 @@ extension Model {
     var payload: Int?
     /// Runs newer than this are left alone; before now.
     var asOfSecondsAgo = 0
+    /// The same, as a moment.
+    var asOf: Int64?
     /// Runs of one transaction.
     var slice = 200
+    /// Of a job: replay so many first and wait for them.
+    var canary: Int?
+    var canaryWaitSeconds = 60
+
+    func asOf(_ now: Int64) -> Int64 { asOf ?? now - Int64(asOfSecondsAgo) * 1_000 }
 
     var startsAgain: Bool { verb == .retry || verb == .replay }
     var isOfDeadLetters: Bool { verb == .replay || verb == .discard }
@@ -54,7 +61,7 @@ extension Model {
   private func isMeant(_ place: Place, _ wish: BulkWish) -> Bool {
     let (run, filter) = (runs[place], wish.filter)
     if run.isDeleted { return false }
-    let asOf = now - Int64(wish.asOfSecondsAgo) * 1_000
+    let asOf = wish.asOf(now)
     if wish.isOfDeadLetters {
       guard let letter = run.deadLetter, letter.resolution == nil, letter.at <= asOf else { return false }
       return filter.task.map { letter.task == $0 } ?? true && filter.reason.map { letter.reason == $0 } ?? true
@@ -76,13 +83,17 @@ extension Model {
     let meant = Set(slice.map(\.run).filter { isMeant($0, wish) })
     for candidate in slice {
       let (run, state) = (candidate.run, runs[candidate.run].state)
-      if wish.verb == .cancel, state == .cancelled || state == .cancelling, refusal(wish, candidate.state) == nil {
-        // By what followed from another run of the call.
-        reply.changed.append(run)
+      if runs[run].isDeleted {
+        reply.skipped.append("\(run) run_not_found")
+      } else if wish.verb == .cancel, wasCancelled(candidate, wish) {
+        // By what followed from another run of the call: it is counted once.
+        if !(workingJob.map { jobs[$0].counted.contains(run) } ?? false) { reply.changed.append(run) }
       } else if wish.options.withDependents, Rules.terminal.contains(candidate.state), !runs[run].isEnded {
         // Came back with what it waits for, and is counted there.
       } else if wish.isOfDeadLetters ? !isDeadLetter(run) : !meant.contains(run) {
         reply.skipped.append("\(run) \(wish.isOfDeadLetters ? "not_a_dead_letter" : "no_longer_matches")")
+      } else if wish.isOfDeadLetters, runs[run].deadLetter?.at ?? 0 > wish.asOf(now) {
+        reply.skipped.append("\(run) newer_than_as_of")
       } else if let reason = refusal(wish, state) {
         reply.skipped.append("\(run) \(reason)")
       } else {
@@ -90,6 +101,12 @@ extension Model {
       }
     }
     return reply
+  }
+
+  private func wasCancelled(_ candidate: Candidate, _ wish: BulkWish) -> Bool {
+    let state = runs[candidate.run].state
+    guard state == .cancelled || state == .cancelling else { return false }
+    return workingJob.map { jobs[$0].cancelled.contains(candidate.run) } ?? (refusal(wish, candidate.state) == nil)
   }
 
   private mutating func change(_ run: Place, _ wish: BulkWish, _ reply: inout BulkReply) {

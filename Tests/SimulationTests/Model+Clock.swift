@@ -4,7 +4,7 @@ import TaskBridgeCore
 extension Model {
   /// One round of sweeps, in the timekeeper's order.
   mutating func tick() {
-    for (subject, until) in gates.pauses where until.map({ $0 <= now }) ?? false { gates.pauses[subject] = nil }
+    for (subject, until) in gates.pauses where until.map({ $0 <= now }) ?? false { gates.resume(subject, at: now) }
     for run in due(runs.indices.filter { runs[$0].state == .scheduled && isDue($0) }, by: { $0.runAt ?? 0 }) {
       move(run, .ready)
     }

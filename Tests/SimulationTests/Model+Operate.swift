@@ -6,8 +6,12 @@ extension Model {
     var force = false
     var priority: Int?
     var afterSeconds: Int?
+    /// The same, as a moment.
+    var runAt: Int64?
     var maxAttempts: Int?
     var withDependents = false
+
+    func time(_ now: Int64) -> Int64? { runAt ?? afterSeconds.map { now + Int64($0) * 1_000 } }
   }
 
   mutating func pause(_ run: Place) -> String? {
@@ -58,7 +62,9 @@ extension Model {
     runs[run].isRetry = false
     runs[run].priority = options.priority ?? runs[run].priority
     runs[run].maxAttempts = options.maxAttempts ?? runs[run].maxAttempts
-    runs[run].runAt = options.afterSeconds.map { now + Int64($0) * 1_000 }
+    runs[run].runAt = options.time(now)
+    runs[run].agesFrom = max(now, runs[run].runAt ?? now)
+    runs[run].pausedAt = nil
     runs[run].launchedAt = nil
     runs[run].hasStarted = false
     runs[run].seriesAt = now

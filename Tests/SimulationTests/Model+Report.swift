@@ -206,6 +206,8 @@ extension Model {
   func retryDelay(_ run: Place) -> Int64 { Int64(runs[run].request.retrySeconds ?? 1) * 1_000 }
 
   private mutating func waitAgain(_ run: Place, until: Int64) {
+    // A retry keeps its age.
+    runs[run].agesFrom = waitsFrom(run)
     runs[run].runAt = until
     runs[run].isRetry = true
     runs[run].launchedAt = nil

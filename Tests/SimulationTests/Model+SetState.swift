@@ -49,14 +49,17 @@ extension Model {
       if state == .ready { return reply(.accept, .duplicate) }
       if !isInStore { break }
       if waits { return reply(.wait, .notDue) }
-      return place(run, .ready, runAt: runs[run].runAt.map { min($0, now) })
+      setTime(of: run, to: runs[run].runAt.map { min($0, now) })
+      return place(run, .ready)
     case .scheduled:
       guard isInStore, let runAt else { break }
       if state == .scheduled {
-        runs[run].runAt = runAt
+        setTime(of: run, to: runAt)
         return reply(.accept, .applied)
       }
-      return waits ? reply(.wait, .notDue) : place(run, .scheduled, runAt: runAt)
+      if waits { return reply(.wait, .notDue) }
+      setTime(of: run, to: runAt)
+      return place(run, .scheduled)
     case .paused:
       if !isInStore { break }
       if state == .paused { return reply(.accept, .duplicate) }
@@ -87,10 +90,9 @@ extension Model {
     return reply(.abort, .invalidTransition)
   }
 
-  private mutating func place(_ run: Place, _ state: RunState, runAt: Int64?) -> StateReply {
+  private mutating func place(_ run: Place, _ state: RunState) -> StateReply {
     // Forced: it waits for none of its prerequisites any more.
     for index in runs[run].prerequisites.indices { runs[run].prerequisites[index].isSatisfied = true }
-    runs[run].runAt = runAt
     move(run, state)
     return StateReply(status: .accept, code: .applied, state: state)
   }
@@ -127,7 +129,7 @@ extension Model {
     guard [.blocked, .scheduled, .ready, .paused].contains(runs[run].state) else { return "dispatched" }
     runs[run].priority = change.priority ?? runs[run].priority
     runs[run].expiresAt = time(change.expiresAt, else: runs[run].expiresAt)
-    runs[run].runAt = time(change.runAt, else: runs[run].runAt)
+    setTime(of: run, to: time(change.runAt, else: runs[run].runAt))
     if runs[run].state == .ready, !isDue(run) { move(run, .scheduled) }
     if runs[run].state == .scheduled, isDue(run) { move(run, .ready) }
     return nil

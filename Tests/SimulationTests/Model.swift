@@ -51,6 +51,10 @@ struct Model {
     let createdAt: Int64
     var seriesAt: Int64
     var runAt: Int64?
+    /// Since when its waiting counts, once that is no more a matter of submission and ``runAt``.
+    var agesFrom: Int64?
+    /// Since when the run itself is paused.
+    var pausedAt: Int64?
     var launchedAt: Int64?
     var hasStarted = false
     var finishedAt: Int64?
@@ -109,6 +113,14 @@ struct Model {
   var times: [NominalTime] = []
   /// While the broker is away no lease ends.
   var isBrokerAway = false
+  var jobs: [Job] = []
+  /// The job that is being worked off, by its place.
+  var workingJob: Int?
+  /// Releases in a row that left a task key out which had something to release.
+  var passedOver: [String: Int] = [:]
+  /// Runs that went before others and had grown more urgent, or were of groups that share: for the measure of what the
+  /// histories reach.
+  var (releasedByAge, releasedByShare) = (0, 0)
   /// Runs that ended and whose consequences are still to come.
   private var ended: [Place] = []
   private var isSettling = false
@@ -140,7 +152,9 @@ struct Model {
     for step in steps {
       moves.insert(Move(from: runs[run].state, to: step))
       runs[run].state = step
+      if step == .cancelling || step == .cancelled, let workingJob { jobs[workingJob].cancelled.insert(run) }
     }
+    if (before == .paused) != (runs[run].state == .paused) { markPause(of: run, before != .paused) }
     let isEnd = Rules.terminal.contains(runs[run].state)
     if isEnd && !Rules.terminal.contains(before) {
       runs[run].finishedAt = now

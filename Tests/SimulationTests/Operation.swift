@@ -32,6 +32,9 @@ indirect enum Operation: Sendable {
   case delete(UInt32)
   case prune(Model.Prune)
   case bulk(Model.BulkWish)
+  case startJob(Model.BulkWish)
+  case workJob(UInt32, slice: Int)
+  case cancelJob(UInt32)
   case schedule(SchedulePick)
   case setState(UInt32, Model.StateWish)
   case change(UInt32, Model.Change)
@@ -74,10 +77,15 @@ struct HistoryGenerator {
   static let schedules = ["s", "t"]
   /// The wall clock is set now and then; rates are left out then, which fill by it.
   private var setsClock = false
+  /// Waiting counts; fallbacks are left out then: what a run waited elsewhere is measured by its present task key.
+  private var ages = false
+  /// Much fails for good, so that jobs find dead letters.
+  private var isDeadly = false
 
   enum Kind: CaseIterable {
     case submit, plain, family, batch, time, tick, release, confirm, report, worker, burst, broker, notices, cancel
-    case pauseRun, replay, discard, delete, bulk, schedule, clock, setState, change, control, settings, outage, crash,
+    case pauseRun, replay, discard, delete, bulk, job, work, schedule, clock, setState, change, control, settings,
+      outage, crash,
       aborted
 
     var weight: Int {
@@ -88,7 +96,8 @@ struct HistoryGenerator {
       case .family, .tick, .report: 7
       case .broker: 10
       case .cancel, .replay: 6
-      case .bulk, .schedule: 5
+      case .bulk, .schedule, .work: 5
+      case .job: 2
       case .burst, .pauseRun, .setState, .control, .settings: 4
       case .delete: 3
       case .clock: 2
@@ -102,6 +111,7 @@ struct HistoryGenerator {
   /// What a history has most of: else what takes several steps hardly comes about.
   private static let themes: [[Kind]] = [
     [], [.schedule, .clock, .tick], [.bulk, .delete, .replay, .family], [.batch, .family, .cancel],
+    [.job, .work, .family], [.settings, .control, .pauseRun, .submit],
   ]
 
   /// - Parameter kinds: what this history may have; a part of it is left out by chance.
@@ -114,19 +124,23 @@ struct HistoryGenerator {
       var factor = isNeeded ? 4 : random.one(of: [0, 2, 4, 4, 4, 12])
       if theme.contains(kind) {
         factor = kind == .clock ? 4 : 16
-      } else if [.clock, .schedule, .bulk, .delete].contains(kind), random.once(in: 2) {
+      } else if [.clock, .schedule, .bulk, .job, .delete].contains(kind), random.once(in: 2) {
         factor = 0
       }
       if kind == .clock { setsClock = factor > 0 }
       if factor > 0 { weights.append((kind, kind.weight * factor)) }
     }
+    let isPatient = random.once(in: 2)
+    ages = isPatient && !setsClock
+    isDeadly = theme.contains(.job)
     self.weights = weights
     total = weights.reduce(0) { $0 + $1.1 }
   }
 
   mutating func history() -> [Operation] {
     let length = random.one(of: [20, 50, 80, 120])
-    return (0..<length).map { _ in operation() }
+    let first = ages ? Self.tasks.indices.map { Operation.setTask(UInt32($0), settings()) } : []
+    return first + (0..<length).map { _ in operation() }
   }
 
   private mutating func operation() -> Operation {
@@ -170,7 +184,7 @@ struct HistoryGenerator {
       }
       return .advanceToDue(offset: random.one(of: [-1, 0, 0, 0, 1, 500]))
     case .tick: return .tick
-    case .release: return .release(max: random.one(of: [1, 2, 3, 100, 100, 100, 100]))
+    case .release: return .release(max: random.one(of: ages ? [1, 1, 2, 3, 100] : [1, 2, 3, 100, 100, 100, 100]))
     case .confirm: return random.once(in: 3) ? .confirm(random.pick()) : .confirmAll
     case .report: return .report(report(isHonest: false))
     case .worker: return .report(report(isHonest: true))
@@ -194,6 +208,8 @@ struct HistoryGenerator {
       return .setClock(milliseconds: random.one(of: [-1_500, -30_000, -300_000, -3_600_000, 30_000, 300_000]))
     case .delete: return random.once(in: 2) ? .delete(random.pick()) : .prune(prune())
     case .bulk: return .bulk(bulk())
+    case .job: return random.once(in: 8) ? .cancelJob(random.pick()) : .startJob(job())
+    case .work: return .workJob(random.pick(), slice: random.one(of: [1, 1, 2, 3]))
     case .setState: return .setState(random.pick(), wish())
     case .change: return .change(random.pick(), change())
     case .control:
@@ -207,7 +223,10 @@ struct HistoryGenerator {
     case .aborted:
       while true {
         let kind = random.one(
-          of: [.submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay, .delete, .bulk]
+          of: [
+            .submit, .family, .batch, .tick, .release, .confirm, .worker, .burst, .cancel, .replay, .delete, .bulk,
+            .work,
+          ]
             as [Kind])
         return .aborted(operation(kind))
       }
@@ -280,8 +299,17 @@ struct HistoryGenerator {
     return wish
   }
 
-  private mutating func bulk() -> Model.BulkWish {
-    let verbs: [BulkVerb] = [.cancel, .cancel, .retry, .retry, .pause, .resume, .replay, .replay, .discard]
+  private mutating func job() -> Model.BulkWish {
+    var wish = bulk([.replay, .replay, .replay, .retry, .retry, .cancel, .cancel, .pause, .resume, .discard])
+    guard wish.startsAgain else { return wish }
+    if random.once(in: 2) { wish.canary = 1 + random.below(2) }
+    wish.canaryWaitSeconds = random.one(of: [0, 10, 60])
+    return wish
+  }
+
+  private mutating func bulk(
+    _ verbs: [BulkVerb] = [.cancel, .cancel, .retry, .retry, .pause, .resume, .replay, .replay, .discard]
+  ) -> Model.BulkWish {
     var wish = Model.BulkWish(verb: random.one(of: verbs))
     switch random.below(6) {
     case 0: wish.filter.task = random.one(of: Self.tasks)
@@ -339,6 +367,11 @@ struct HistoryGenerator {
     }
     settings.isLIFO = random.once(in: 3)
     if random.once(in: 4) { settings.leaseSeconds = random.one(of: [10, 120]) }
+    if ages, random.once(in: 2) {
+      settings.aging = Model.Aging(
+        graceSeconds: random.one(of: [0, 5, 60]), intervalSeconds: random.one(of: [1, 5, 60]),
+        ceiling: random.one(of: [0, 64, 150]))
+    }
     if random.once(in: 3) { settings.weight = random.one(of: [1, 3]) }
     if random.once(in: 4) { settings.minimumSlots = random.one(of: [1, 2]) }
     return settings
@@ -368,14 +401,14 @@ struct HistoryGenerator {
     if random.once(in: 10) { request.idempotencyKey = random.one(of: ["i", "j"]) }
     request.onDependencyFailure = random.one(of: [.cancel, .fail, .ignore])
     request.failFast = random.once(in: 2)
-    if random.once(in: 3) { request.maxAttempts = random.one(of: [1, 1, 2]) }
+    if isDeadly || random.once(in: 3) { request.maxAttempts = random.one(of: [1, 1, 2]) }
     if random.once(in: 3) { request.maxLost = random.one(of: [0, 1, 2]) }
     if random.once(in: 4) { request.leaseSeconds = random.one(of: [5, 30]) }
     if random.once(in: 6) { request.timeoutSeconds = random.one(of: [3, 20]) }
     if random.once(in: 3) { request.retrySeconds = random.one(of: [0, 2, 30]) }
     if random.once(in: 5) {
       request.memory = random.one(of: [1, 2])
-      request.fallbackTasks = random.one(of: [[], ["a.y"], ["a.y", "b"]])
+      request.fallbackTasks = ages ? [] : random.one(of: [[], ["a.y"], ["a.y", "b"]])
     }
     var pick = SubmissionPick(request: request)
     if random.once(in: 5) { pick.dependsOn = (0..<(1 + random.below(2))).map { _ in random.pick() } }
@@ -393,6 +426,7 @@ struct HistoryGenerator {
           .running, .running, .heartbeat, .progress, .completed, .completed, .completed, .failed, .failed,
           .resourceError, .snoozed, .cancelled,
         ]))
+    if isDeadly, random.once(in: 3) { words.state = .failed }
     words.worker = random.one(of: [nil, "w1", "w1", "w2"])
     if random.once(in: 4) { words.claim = random.one(of: ["c1", "c2"]) }
     if random.once(in: 4) { words.nextReportSeconds = random.one(of: [1, 10, 100]) }

@@ -7,8 +7,6 @@ import Testing
 /// What a step costs must not grow with the runs that are stored: no statement that changes anything reads a whole table.
 @Suite struct PlanTests {
   private static let histories: UInt64 = 40
-  /// So often the statements are looked at: a crash takes them along.
-  private static let operationsBetween = 5
 
   /// What is read whole, because it holds few rows: values of the statement itself, one row for each schedule.
   private static let small = [
@@ -20,15 +18,16 @@ import Testing
 
   @Test("no step that changes runs reads a whole table")
   func noStepReadsAWholeTable() async throws {
-    let folder = NSTemporaryDirectory() + "taskbridge-plans-\(UUID().uuidString)"
+    let folder = Player.temporary + "taskbridge-plans-\(UUID().uuidString)"
     defer { do { try FileManager.default.removeItem(atPath: folder) } catch { print("left behind: \(folder)") } }
     let template = try await Player.template(in: folder + "/template")
     var plans: [String: [String]] = [:]
     for seed in 1...Self.histories {
       let player = try await Player(folder: "\(folder)/\(seed)", template: template, keepsLog: false)
-      for (index, operation) in HistoryGenerator.history(of: seed).enumerated() {
+      for operation in HistoryGenerator.history(of: seed) {
+        // A crash takes the statements along.
+        if case .crash = operation { plans = try await player.plans(beside: plans) }
         try await player.play(operation)
-        if index % Self.operationsBetween == 0 { plans = try await player.plans(beside: plans) }
       }
       try await player.driveToRest()
       plans = try await player.plans(beside: plans)

@@ -54,6 +54,7 @@ extension Player {
       try expect(dispatch.id.attempt, run.attempt, "attempt of run \(place)")
       try expect(dispatch.id.dispatch, run.dispatch, "dispatch of run \(place)")
       try expect(dispatch.payload.bytes, Array("{\"n\":\(run.payload)}".utf8), "payload of run \(place)")
+      try expect(dispatch.effectivePriority, model.effectivePriority(place), "effective priority of run \(place)")
       try expect(dispatch.maxAttempts, run.maxAttempts, "max_attempts of run \(place)")
       try expect(Int64(dispatch.leaseSeconds) * 1_000, model.lease(place), "lease of run \(place)")
       tokens.append(Token(run: place, attempt: run.attempt, dispatch: run.dispatch))

@@ -6,10 +6,10 @@ import TaskBridgeCore
 extension Player {
   func bulk(_ wish: Model.BulkWish) async throws {
     let request = try wish.request(model.now)
-    let asOf = Timestamp(milliseconds: model.now - Int64(wish.asOfSecondsAgo) * 1_000)
+    let asOf = Timestamp(milliseconds: wish.asOf(model.now))
     let cutoff = Cutoff(asOf: asOf, now: .latest)
     note("bulk \(wish)")
-    let (matched, found) = try await store.read { tx throws(StoreError) in
+    let (matched, found) = try await read { tx throws(StoreError) in
       var found: [BulkCandidate] = []
       for phase in BulkPhase.of(request.verb) {
         var cursor: Int64?
@@ -25,7 +25,7 @@ extension Player {
       return (try tx.bulkCount(request, cutoff, held: HeldSet()), found)
     }
     let expected = model.candidates(wish)
-    try expect(found.map { Model.Candidate(run: place($0.id), state: $0.state ?? .error) }, expected, "runs meant")
+    try expect(found.map(candidate), expected, "runs meant")
     try expect(matched, expected.count, "matched")
     for start in stride(from: 0, to: found.count, by: wish.slice) {
       let range = start..<min(start + wish.slice, found.count)
@@ -33,14 +33,18 @@ extension Player {
       let now = now
       guard let outcome = try await write({ tx throws(StoreError) in try tx.bulk(slice, now: now, actor: "test") })
       else { return }
-      let reply = Model.BulkReply(
-        changed: outcome.changed.map(place), skipped: outcome.skipped.map { "\(place($0.id)) \($0.reason)" },
-        failedDependents: outcome.failedDependents.map(place))
+      let reply = reply(outcome)
       note("  → \(reply)")
       try expect(reply, model.bulk(wish, Array(expected[range])), "\(wish.verb) of many")
       reached.count("bulk \(wish.verb)", outcome.changed.count)
       for skipped in outcome.skipped { reached.refusals.insert("bulk \(skipped.reason)") }
     }
+  }
+
+  func reply(_ outcome: BulkOutcome) -> Model.BulkReply {
+    Model.BulkReply(
+      changed: outcome.changed.map(place), skipped: outcome.skipped.map { "\(place($0.id)) \($0.reason)" },
+      failedDependents: outcome.failedDependents.map(place))
   }
 
   func place(_ id: RunID) -> Model.Place { model.place(of: id) ?? -1 }
@@ -61,7 +65,7 @@ extension Player {
       wish.keepLast.map { .keepLast($0) } ?? .olderThanDays(Double(wish.ageSeconds) / 86_400), states: wish.states)
     request.task = wish.task.map(Request.key)
     let (now, wanted) = (now, request)
-    let (counted, bound, found) = try await store.read { tx throws(StoreError) in
+    let (counted, bound, found) = try await read { tx throws(StoreError) in
       guard let bound = try tx.pruneBound(wanted, now: now) else { return (0, PruneBound?.none, [Int64]()) }
       return (
         try tx.prunableCount(wanted, upTo: bound), bound, try tx.prunable(wanted, upTo: bound, after: 0, limit: 500)
@@ -80,7 +84,7 @@ extension Player {
 }
 
 extension Model.BulkWish {
-  fileprivate func request(_ now: Int64) throws -> BulkRequest {
+  func request(_ now: Int64) throws -> BulkRequest {
     var json = JSONWriter()
     json.object { json in
       if !filter.states.isEmpty {
@@ -97,6 +101,8 @@ extension Model.BulkWish {
     guard case .object(let object) = try JSONValue.parse(json.bytes) else { preconditionFailure("no object") }
     var request = try BulkRequest(verb, filter: object)
     request.options.retry = options.retry(now)
+    request.options.canary = canary
+    request.options.canaryWaitSeconds = Double(canaryWaitSeconds)
     if let payload { request.options.patch = try JSONValue.parse("{\"n\":\(payload)}") }
     return request
   }
@@ -107,7 +113,7 @@ extension Model.ReplayOptions {
     var retry = RetryOptions()
     retry.force = force
     retry.priority = priority
-    retry.runAt = afterSeconds.map { Timestamp(milliseconds: now + Int64($0) * 1_000) }
+    retry.runAt = time(now).map { Timestamp(milliseconds: $0) }
     retry.maxAttempts = maxAttempts
     retry.withDependents = withDependents
     return retry

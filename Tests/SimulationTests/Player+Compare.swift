@@ -8,7 +8,7 @@ extension Player {
     try expect(store.backlog, model.runs.count { waiting.contains($0.state) }, "backlog")
     let version = try image.version()
     if version == seen.version, model.runs == seen.runs, model.notices == seen.notices,
-      model.schedules == seen.schedules
+      model.schedules == seen.schedules, model.jobs == seen.jobs
     {
       return
     }
@@ -28,12 +28,14 @@ extension Player {
     }
     try expect(notices, model.notices, "outbox")
     try compareSchedules()
+    try compareJobs()
     try auditor.check(
       image, reports: model.runs.reduce(0) { $1.isDeleted ? $0 : $0 + $1.reports }, endsNoLease: endsNoLease)
     seen.version = version
     seen.runs = model.runs
     seen.notices = model.notices
     seen.schedules = model.schedules
+    seen.jobs = model.jobs
   }
 
   /// What a comparison found, so that the next one looks at what has changed since.
@@ -43,6 +45,7 @@ extension Player {
     var runs: [Model.Run] = []
     var notices: [Model.Notice] = []
     var schedules: [String: Model.Schedule] = [:]
+    var jobs: [Model.Job] = []
     var times = 0
     /// Of the rows that were compared.
     var digests: [Model.Place: Int] = [:]
@@ -75,7 +78,7 @@ extension Player {
     if held.isEmpty { return }
     let (controls, now) = (store.controls, now)
     let places = Set(held.map { Place(task: model.runs[$0].task, group: model.runs[$0].request.group) })
-    let occupancy = try await store.read { tx throws(StoreError) in
+    let occupancy = try await read { tx throws(StoreError) in
       try places.map { place throws(StoreError) in
         (place, try tx.occupancy(task: Request.key(place.task), group: place.group))
       }
@@ -119,7 +122,9 @@ extension Player {
     for name in HistoryGenerator.schedules where model.schedules[name] != nil { try await removeSchedule(name) }
     for task in HistoryGenerator.tasks { try await set(task: task, Gates.Settings()) }
     for group in HistoryGenerator.groups { try await set(group: group, Gates.Settings()) }
-    for _ in 0..<Self.roundsMax where model.runs.contains(where: { !$0.isEnded }) {
+    for _ in 0..<Self.roundsMax
+    where model.runs.contains(where: { !$0.isEnded }) || model.jobs.contains(where: { $0.state.isOpen }) {
+      try await workOffJobs()
       for run in model.runs.indices where model.runs[run].state == .paused {
         let (id, now) = (model.runs[run].id, now)
         _ = try await write { tx throws(StoreError) in try tx.resume(id, reason: nil, now: now, actor: "test") }
@@ -146,14 +151,17 @@ extension Player {
       ($0.text(0) ?? "", Int($0.int(1) ?? 0))
     }
     try expect(Dictionary(leftovers, uniquingKeysWith: +), model.leftovers, "deleted dead letters")
+    try expect(model.jobs.filter { $0.state.isOpen }.map(\.id), [], "open jobs at rest")
     try await checkCounts()
     reached.moves.formUnion(model.moves)
+    reached.count("released by age", model.releasedByAge)
+    reached.count("released by share", model.releasedByShare)
   }
 
   /// I17: what the store tells is what is in its rows.
   func checkCounts() async throws {
     let now = now
-    let (snapshot, counted) = try await store.read { tx throws(StoreError) in
+    let (snapshot, counted) = try await read { tx throws(StoreError) in
       (try tx.snapshot(domain: nil, now: now), try tx.count(RunFilter()).byState)
     }
     let expected = Dictionary(grouping: model.runs.filter { !$0.isDeleted }, by: \.state).mapValues(\.count)

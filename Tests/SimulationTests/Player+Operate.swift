@@ -110,7 +110,7 @@ extension Player {
         try tx.pause(subject, until: end, reason: nil, now: now, actor: "test")
       }) != nil
     else { return }
-    model.gates.pauses[subject] = .some(until)
+    model.gates.pause(subject, until: until, at: model.now)
     try compareControls()
   }
 
@@ -119,7 +119,7 @@ extension Player {
     note("resume \(subject)")
     let now = now
     guard try await write({ tx throws(StoreError) in try tx.resume(subject, now: now) }) != nil else { return }
-    model.gates.pauses.removeValue(forKey: subject)
+    model.gates.resume(subject, at: model.now)
     try compareControls()
   }
 
@@ -132,6 +132,13 @@ extension Player {
     overrides.rateBurst = settings.burst
     overrides.order = settings.isLIFO ? .lifo : nil
     overrides.leaseSeconds = settings.leaseSeconds
+    overrides.aging = settings.aging.map { wanted in
+      var aging = Aging()
+      aging.graceSeconds = wanted.graceSeconds
+      aging.intervalSeconds = wanted.intervalSeconds
+      aging.ceiling = wanted.ceiling
+      return aging
+    }
     let wanted = overrides
     note("set \(task) \(settings)")
     guard try await write({ tx throws(StoreError) in try tx.set(wanted, for: key) }) != nil else { return }

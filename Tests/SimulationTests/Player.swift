@@ -1,4 +1,5 @@
 import Foundation
+import GRDBSQLite
 import Logging
 import TaskBridgeCore
 
@@ -23,6 +24,8 @@ final class Player {
   /// What the comparison before found.
   var seen = Seen()
   var submissions: UInt64 = 0
+  /// What each job has looked up and not worked off yet.
+  var desks: [RunID: [BulkCandidate]] = [:]
   /// Schedules have been fired since the bridge came up: what came before is missed.
   var firesSchedules = false
   var isAborting = false
@@ -80,11 +83,27 @@ final class Player {
     return folder + "/taskbridge.db"
   }
 
-  /// Without fsync: what is tested here is what was written, not whether the disk has it.
+  /// Where stores are made: in memory where the machine has a place for files there.
+  static let temporary = FileManager.default.isWritableFile(atPath: "/dev/shm") ? "/dev/shm/" : NSTemporaryDirectory()
+
+  /// Without fsync: what is tested here is what was written, not whether the disk has it. And without GRDB's look at
+  /// each statement that is prepared, which a store that lives for a hundred operations never earns back.
   static func open(_ path: String) async throws -> Store {
     let store = try Store.open(directory: path, randomBytes: Array(repeating: 7, count: 48), logger: quiet)
-    _ = try await store.writer.exclusively { db throws(StoreError) in try db.run("PRAGMA synchronous = OFF") }
+    _ = try await store.writer.exclusively { db throws(StoreError) in
+      sqlite3_set_authorizer(db.handle, nil, nil)
+      return try db.run("PRAGMA synchronous = OFF")
+    }
     return store
+  }
+
+  func read<T: Sendable>(
+    _ body: @escaping @Sendable (ReadTransaction) throws(StoreError) -> T
+  ) async throws(StoreError) -> T {
+    try await store.read { tx throws(StoreError) in
+      sqlite3_set_authorizer(tx.db.handle, nil, nil)
+      return try body(tx)
+    }
   }
 
   func close() async throws {
@@ -120,6 +139,9 @@ final class Player {
       let due = [model.nextDue, model.nextScheduleDue].compactMap(\.self).min()
       if let due { advance(to: due + offset) }
     case .setClock(let milliseconds): try await setClock(by: milliseconds)
+    case .startJob(let wish): try await startJob(wish)
+    case .workJob(let pick, let slice): try await workJob(pick, slice: slice)
+    case .cancelJob(let pick): try await cancelJob(pick)
     case .schedule(let pick): try await play(pick)
     case .tick: try await tick()
     case .release(let max): try await release(max: max)
@@ -220,6 +242,8 @@ final class Player {
     model.isBrokerAway = true
     firesSchedules = false
     inFlight = []
+    desks = [:]
+    model.passedOver = [:]
     try compareControls()
   }
 }

@@ -26,8 +26,9 @@ import Testing
   private static let happenings =
     BulkVerb.allCases.map { "bulk \($0)" } + [
       "pruned", "deleted", "clock set", "schedule changed", "time fired", "time missed", "time overlap",
-      "time duplicate", "successions",
-    ]
+      "time duplicate", "successions", "released by age", "released by share", "job ended", "canary well",
+      "canary died",
+    ] + BulkVerb.allCases.map { "job \($0) changed" }
   /// Said before a report reaches the store.
   private static let unreachableCodes: Set<VerdictCode> = [.malformed, .forbidden]
 
@@ -37,7 +38,7 @@ import Testing
 
   /// I1 to I18, as far as a store alone can be judged: see ``Auditor``.
   @Test func everyHistoryKeepsTheRules() async throws {
-    let folder = NSTemporaryDirectory() + "taskbridge-simulation-\(UUID().uuidString)"
+    let folder = Player.temporary + "taskbridge-simulation-\(UUID().uuidString)"
     defer { do { try FileManager.default.removeItem(atPath: folder) } catch { print("left behind: \(folder)") } }
     let template = try await Player.template(in: folder + "/template")
     let bench = SimulationBench(folder: folder, template: template)

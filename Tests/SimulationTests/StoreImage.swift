@@ -99,6 +99,8 @@ struct RunImage: Equatable {
   var numbers: [Int64?]
   var keys: [String?]
   var times: [Int64?]
+  /// Of a run that has not ended.
+  var waitsFrom: Int64?
   var schedule: String?
   var nominalAt: Int64?
   var attemptState: AttemptState?
@@ -112,7 +114,8 @@ struct RunImage: Equatable {
       CAST(json_extract(r.resources, '$.m') AS INTEGER), r.dedup_key, lower(hex(r.superseded_by)),
       lower(hex(r.follow_up)), CAST(p.body AS TEXT), r.run_at, r.expires_at, r.finished_at, r.created_at, a.state,
       a.dispatches, a.report_by, a.timeout_at, a.returns, a.claim, a.worker, a.reported_end, d.reason, d.resolution, d.task, r.schedule,
-      r.nominal_at, r.seq
+      r.nominal_at, r.seq,
+      CASE WHEN r.finished_at IS NULL THEN coalesce(r.ages_from, max(r.created_at, coalesce(r.run_at, r.created_at))) END
     FROM runs r JOIN payloads p ON p.run_seq = r.seq LEFT JOIN attempts a ON a.run_seq = r.seq AND a.number = r.attempt
       LEFT JOIN dead_letters d ON d.run_seq = r.seq ORDER BY r.seq
     """
@@ -126,6 +129,7 @@ struct RunImage: Equatable {
     numbers = (3...12).map { row.int($0) }
     keys = (13...16).map { row.text($0) }
     times = (17...20).map { row.int($0) }
+    waitsFrom = row.int(35)
     schedule = row.text(32)
     nominalAt = row.int(33)
     attemptState = row.word(21, AttemptState.self)
@@ -147,6 +151,7 @@ struct RunImage: Equatable {
       ].map { $0.map { Int64($0) } }
     keys = [run.dedupKey, hex(run.supersededBy), hex(run.followUp), "{\"n\":\(run.payload)}"]
     times = [run.runAt, run.expiresAt, run.finishedAt, run.createdAt]
+    waitsFrom = run.isEnded ? nil : run.waitsFrom
     schedule = run.schedule
     nominalAt = run.nominalAt
     let attempt = run.attempts.last

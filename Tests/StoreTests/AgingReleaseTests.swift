@@ -163,6 +163,24 @@ import Testing
     }
   }
 
+  @Test("T60: a retry that is asked to be ready at once keeps its age")
+  func aRetryBroughtForward() async throws {
+    try await withTemporaryStore { test in
+      try await test.set("media.thumbnail", Self.age)
+      let id = try await test.add { $0.priority = 192 }
+      let dispatch = try #require(try await test.launch().first)
+      try await test.report(.failed, dispatch.id) { $0.retryAfterSeconds = 1_000 }
+
+      let facts = StateFacts(policies: policies, now: Self.at(420), jitter: 0, actor: "test")
+      let answer = try await test.store.write { tx throws(StoreError) in
+        try tx.setState(of: id, StateRequest(.ready), facts)
+      }.get()
+
+      #expect(answer.state == .ready)
+      #expect(try await test.effectivePriority(id, now: Self.at(420)) == 190)
+    }
+  }
+
   @Test("T60: a superseding run and a replay begin anew")
   func newRunsBeginAnew() async throws {
     try await withTemporaryStore { test in

@@ -287,6 +287,24 @@ import Testing
     }
   }
 
+  @Test("T21: what somebody else cancels before a job gets to it is left alone, and not counted as changed")
+  func aJobCountsItsOwnCancels() async throws {
+    try await withTemporaryStore { test in
+      let id = try await test.add()
+      let request = try BulkRequest(.cancel, filter: JSONObject())
+      let found = try await test.candidates(request, asOf: TestStore.start)
+      let slice = BulkSlice(request, asOf: TestStore.start, candidates: found, begun: TestStore.start) { _ in 1_000 }
+
+      let outcome = try await test.store.write { tx throws(StoreError) in
+        _ = try tx.cancel(id, reason: nil, now: TestStore.start, actor: "bob")
+        return try tx.bulk(slice, now: TestStore.start, actor: "ann")
+      }
+
+      #expect(outcome.changed == [])
+      #expect(outcome.skipped == [BulkAnswer.Skipped(id: id, reason: "terminal_run")])
+    }
+  }
+
   @Test func aFamilyThatWaitsIsCancelledAsAWhole() async throws {
     // Were the children first, their parent would fail by them.
     try await withTemporaryStore { test in
