@@ -61,19 +61,21 @@ extension Model {
   private func isMeant(_ place: Place, _ wish: BulkWish) -> Bool {
     let (run, filter) = (runs[place], wish.filter)
     if run.isDeleted { return false }
-    let asOf = wish.asOf(now)
     if wish.isOfDeadLetters {
-      guard let letter = run.deadLetter, letter.resolution == nil, letter.at <= asOf else { return false }
+      guard let letter = run.deadLetter, letter.resolution == nil, !isNewer(letter.at, wish) else { return false }
       return filter.task.map { letter.task == $0 } ?? true && filter.reason.map { letter.reason == $0 } ?? true
         && filter.domain.map { Self.domain(of: letter.task) == $0 } ?? true
     }
-    if run.seriesAt > asOf || wish.startsAgain && run.finishedAt ?? 0 > asOf { return false }
+    if isNewer(run.seriesAt, wish) || wish.startsAgain && isNewer(run.finishedAt ?? 0, wish) { return false }
     return (filter.states.isEmpty || filter.states.contains(run.state))
       && filter.task.map { run.task == $0 } ?? true && filter.domain.map { Self.domain(of: run.task) == $0 } ?? true
       && filter.workflow.map { run.request.workflow == $0 } ?? true
       && filter.group.map { run.request.group == $0 } ?? true
       && filter.dedupKey.map { run.dedupKey == $0 } ?? true
   }
+
+  /// Than the call. What lies more than a minute ahead is from before the clock was set back.
+  private func isNewer(_ time: Int64, _ wish: BulkWish) -> Bool { time > wish.asOf(now) && time <= now + 60_000 }
 
   static func domain(of task: String) -> String { String(task.prefix { $0 != "." }) }
 
@@ -92,7 +94,7 @@ extension Model {
         // Came back with what it waits for, and is counted there.
       } else if wish.isOfDeadLetters ? !isDeadLetter(run) : !meant.contains(run) {
         reply.skipped.append("\(run) \(wish.isOfDeadLetters ? "not_a_dead_letter" : "no_longer_matches")")
-      } else if wish.isOfDeadLetters, runs[run].deadLetter?.at ?? 0 > wish.asOf(now) {
+      } else if wish.isOfDeadLetters, isNewer(runs[run].deadLetter?.at ?? 0, wish) {
         reply.skipped.append("\(run) newer_than_as_of")
       } else if let reason = refusal(wish, state) {
         reply.skipped.append("\(run) \(reason)")

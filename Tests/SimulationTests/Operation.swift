@@ -96,14 +96,14 @@ struct HistoryGenerator {
       case .family, .tick, .report: 7
       case .broker: 10
       case .cancel, .replay: 6
-      case .bulk, .schedule, .work: 5
-      case .job: 2
+      case .bulk, .schedule: 5
+      case .work: 2
       case .burst, .pauseRun, .setState, .control, .settings: 4
       case .delete: 3
       case .clock: 2
       case .batch: 4
       case .notices, .change, .outage, .aborted: 2
-      case .crash, .discard: 1
+      case .crash, .discard, .job: 1
       }
     }
   }
@@ -139,7 +139,7 @@ struct HistoryGenerator {
 
   mutating func history() -> [Operation] {
     let length = random.one(of: [20, 50, 80, 120])
-    let first = ages ? Self.tasks.indices.map { Operation.setTask(UInt32($0), settings()) } : []
+    let first = ages ? Self.tasks.indices.map { Operation.setTask(UInt32($0), patience()) } : []
     return first + (0..<length).map { _ in operation() }
   }
 
@@ -184,7 +184,7 @@ struct HistoryGenerator {
       }
       return .advanceToDue(offset: random.one(of: [-1, 0, 0, 0, 1, 500]))
     case .tick: return .tick
-    case .release: return .release(max: random.one(of: ages ? [1, 1, 2, 3, 100] : [1, 2, 3, 100, 100, 100, 100]))
+    case .release: return .release(max: random.one(of: ages ? [1, 1, 1, 2, 3, 100] : [1, 2, 3, 100, 100, 100, 100]))
     case .confirm: return random.once(in: 3) ? .confirm(random.pick()) : .confirmAll
     case .report: return .report(report(isHonest: false))
     case .worker: return .report(report(isHonest: true))
@@ -301,6 +301,7 @@ struct HistoryGenerator {
 
   private mutating func job() -> Model.BulkWish {
     var wish = bulk([.replay, .replay, .replay, .retry, .retry, .cancel, .cancel, .pause, .resume, .discard])
+    if !random.once(in: 3) { wish.filter = Model.Filter() }
     guard wish.startsAgain else { return wish }
     if random.once(in: 2) { wish.canary = 1 + random.below(2) }
     wish.canaryWaitSeconds = random.one(of: [0, 10, 60])
@@ -357,6 +358,19 @@ struct HistoryGenerator {
     return change
   }
 
+  private mutating func aging() -> Model.Aging {
+    Model.Aging(
+      graceSeconds: random.one(of: [0, 0, 5, 60]), intervalSeconds: random.one(of: [1, 1, 5, 60]),
+      ceiling: random.one(of: [0, 64, 127, 150]))
+  }
+
+  private mutating func patience() -> Gates.Settings {
+    var settings = Gates.Settings()
+    settings.aging = aging()
+    settings.isLIFO = random.once(in: 3)
+    return settings
+  }
+
   private mutating func settings() -> Gates.Settings {
     var settings = Gates.Settings()
     if random.once(in: 3) { settings.queueBound = random.one(of: [1, 2, 3]) }
@@ -368,9 +382,7 @@ struct HistoryGenerator {
     settings.isLIFO = random.once(in: 3)
     if random.once(in: 4) { settings.leaseSeconds = random.one(of: [10, 120]) }
     if ages, random.once(in: 2) {
-      settings.aging = Model.Aging(
-        graceSeconds: random.one(of: [0, 5, 60]), intervalSeconds: random.one(of: [1, 5, 60]),
-        ceiling: random.one(of: [0, 64, 150]))
+      settings.aging = aging()
     }
     if random.once(in: 3) { settings.weight = random.one(of: [1, 3]) }
     if random.once(in: 4) { settings.minimumSlots = random.one(of: [1, 2]) }
@@ -384,7 +396,7 @@ struct HistoryGenerator {
     if random.once(in: 3) { request.group = random.one(of: Self.groups) }
     if random.once(in: 3) { request.workflow = random.one(of: ["v", "w"]) }
     if random.once(in: 4) { request.name = random.one(of: ["n", "m"]) }
-    if random.once(in: 3) { request.priority = random.one(of: [0, 10, 128, 200, 255]) }
+    if random.once(in: ages ? 2 : 3) { request.priority = random.one(of: [0, 10, 128, 200, 255]) }
     if random.once(in: 5) { request.delaySeconds = random.one(of: [0, 1, 10, 100]) }
     switch random.below(12) {
     case 0, 1: request.ttlSeconds = random.one(of: [1, 10, 60])
@@ -426,7 +438,7 @@ struct HistoryGenerator {
           .running, .running, .heartbeat, .progress, .completed, .completed, .completed, .failed, .failed,
           .resourceError, .snoozed, .cancelled,
         ]))
-    if isDeadly, random.once(in: 3) { words.state = .failed }
+    if isDeadly, random.once(in: 2) { (words.state, words.isRetryable) = (.failed, random.once(in: 2)) }
     words.worker = random.one(of: [nil, "w1", "w1", "w2"])
     if random.once(in: 4) { words.claim = random.one(of: ["c1", "c2"]) }
     if random.once(in: 4) { words.nextReportSeconds = random.one(of: [1, 10, 100]) }

@@ -7,7 +7,7 @@ extension Player {
   func bulk(_ wish: Model.BulkWish) async throws {
     let request = try wish.request(model.now)
     let asOf = Timestamp(milliseconds: wish.asOf(model.now))
-    let cutoff = Cutoff(asOf: asOf, now: .latest)
+    let cutoff = Cutoff(asOf: asOf, now: now)
     note("bulk \(wish)")
     let (matched, found) = try await read { tx throws(StoreError) in
       var found: [BulkCandidate] = []

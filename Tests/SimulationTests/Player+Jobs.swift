@@ -14,9 +14,10 @@ extension Player {
     let request = try wish.request(model.now)
     let id = Self.id(submissions + 1)
     let (asOf, now) = (Timestamp(milliseconds: wish.asOf(model.now)), now)
+    let cutoff = Cutoff(asOf: asOf, now: now)
     note("job \(model.jobs.count): \(wish)")
     let matched = try await read { tx throws(StoreError) in
-      try tx.bulkCount(request, asOf: asOf, held: HeldSet())
+      try tx.bulkCount(request, cutoff, held: HeldSet())
     }
     let actor = "job \(model.jobs.count)"
     guard
@@ -67,9 +68,10 @@ extension Player {
 
   private func candidates(of job: Job, _ place: Int) async throws -> [BulkCandidate] {
     guard let phase = BulkPhase(rawValue: job.phase) else { throw Difference(text: "job \(place): phase \(job.phase)") }
+    let cutoff = Cutoff(asOf: job.asOf, now: now)
     let found = try await read { tx throws(StoreError) in
       try tx.bulkCandidates(
-        job.request, asOf: job.asOf, phase: phase, after: job.cursor, limit: Self.jobLookupMax, held: HeldSet())
+        job.request, cutoff, phase: phase, after: job.cursor, limit: Self.jobLookupMax, held: HeldSet())
     }
     try expect(
       found.map(candidate), model.candidates(of: place, limit: Self.jobLookupMax), "runs that job \(place) means")
@@ -82,7 +84,8 @@ extension Player {
 
   private func step(_ job: Job, _ place: Int, _ candidates: [BulkCandidate]) async throws {
     let now = now
-    let slice = BulkSlice(job.request, asOf: job.asOf, candidates: candidates, begun: job.createdAt) { _ in 1_000 }
+    let cutoff = Cutoff(asOf: job.asOf, now: now)
+    let slice = BulkSlice(job.request, cutoff, candidates: candidates, begun: job.createdAt) { _ in 1_000 }
     let meant = candidates.map(candidate)
     note("job \(place): \(meant.map { "\($0.run) \($0.state)" })")
     guard let stepped = try await write({ tx throws(StoreError) in try tx.step(job, slice, now: now) }) else { return }

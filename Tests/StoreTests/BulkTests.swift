@@ -293,7 +293,9 @@ import Testing
       let id = try await test.add()
       let request = try BulkRequest(.cancel, filter: JSONObject())
       let found = try await test.candidates(request, asOf: TestStore.start)
-      let slice = BulkSlice(request, asOf: TestStore.start, candidates: found, begun: TestStore.start) { _ in 1_000 }
+      let slice = BulkSlice(
+        request, Cutoff(asOf: TestStore.start, now: TestStore.start), candidates: found, begun: TestStore.start
+      ) { _ in 1_000 }
 
       let outcome = try await test.store.write { tx throws(StoreError) in
         _ = try tx.cancel(id, reason: nil, now: TestStore.start, actor: "bob")
