@@ -135,8 +135,22 @@ extension HistoryGenerator {
 
   mutating func patience() -> Gates.Settings {
     var settings = Gates.Settings()
-    settings.aging = aging()
+    if ages { settings.aging = aging() }
     settings.isLIFO = random.once(in: 3)
+    guard shares else { return settings }
+    if random.once(in: 2) {
+      settings.limit = random.one(of: [2, 4, 6])
+    } else {
+      settings.queueBound = random.one(of: [2, 4, 6])
+    }
+    return settings
+  }
+
+  mutating func share() -> Gates.Settings {
+    var settings = Gates.Settings()
+    settings.weight = random.one(of: [1, 2, 3])
+    if random.once(in: 3) { settings.minimumSlots = random.one(of: [1, 2]) }
+    if random.once(in: 3) { settings.limit = random.one(of: [2, 3]) }
     return settings
   }
 

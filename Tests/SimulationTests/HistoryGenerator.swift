@@ -12,6 +12,8 @@ struct HistoryGenerator {
   var setsClock = false
   /// Waiting counts; fallbacks are left out then: what a run waited elsewhere is measured by its present task key.
   var ages = false
+  /// Two groups wait for few slots.
+  var shares = false
   /// Much fails for good, so that jobs find dead letters.
   var isDeadly = false
 
@@ -44,7 +46,7 @@ struct HistoryGenerator {
   /// What a history has most of: else what takes several steps hardly comes about.
   private static let themes: [[Kind]] = [
     [], [.schedule, .clock, .tick], [.bulk, .delete, .replay, .family], [.batch, .family, .cancel],
-    [.job, .work, .family], [.settings, .control, .pauseRun, .submit],
+    [.job, .work, .family, .replay], [.plain, .control, .pauseRun, .crash],
   ]
 
   /// - Parameter kinds: what this history may have; a part of it is left out by chance.
@@ -64,7 +66,8 @@ struct HistoryGenerator {
       if factor > 0 { weights.append((kind, kind.weight * factor)) }
     }
     let isPatient = random.once(in: 2)
-    ages = isPatient && !setsClock
+    ages = (isPatient || theme.contains(.control)) && !setsClock
+    shares = random.once(in: 4)
     isDeadly = theme.contains(.job)
     self.weights = weights
     total = weights.reduce(0) { $0 + $1.1 }
@@ -72,7 +75,9 @@ struct HistoryGenerator {
 
   mutating func history() -> [Operation] {
     let length = random.one(of: [20, 50, 80, 120])
-    let first = ages ? Self.tasks.indices.map { Operation.setTask(UInt32($0), patience()) } : []
+    var first: [Operation] = []
+    if ages || shares { first = Self.tasks.indices.map { .setTask(UInt32($0), patience()) } }
+    if shares { first += Self.groups.indices.map { .setGroup(UInt32($0), share()) } }
     return first + (0..<length).map { _ in operation() }
   }
 
@@ -92,6 +97,12 @@ struct HistoryGenerator {
       var request = Request()
       request.task = random.one(of: Self.tasks)
       request.payload = random.below(3)
+      if ages || shares {
+        // Many that wait for the same.
+        request.task = random.one(of: ["b", "b", request.task])
+        if ages { request.priority = random.one(of: [90, 120, 128, 135, 200]) }
+        if shares { request.group = random.one(of: ["g", "h", nil]) }
+      }
       return .submit(SubmissionPick(request: request))
     case .family:
       var pick = submission()
