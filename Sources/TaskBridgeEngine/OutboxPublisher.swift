@@ -82,14 +82,14 @@ final class OutboxPublisher: Sendable {
     guard !items.isEmpty else { return }
     let now = bridge.clock.uptimeSeconds()
     let sent = flight.withLock { flight in
-      items.map { item -> Sent in
+      defer { tellInFlight(flight) }
+      return items.map { item -> Sent in
         flight.lastID += 1
         flight.items[flight.lastID] = Flying(item: item, since: now)
         flight.payloadBytes += item.payloadBytes
         return (flight.lastID, item)
       }
     }
-    bridge.inFlight.add(sent.count, ordering: .relaxed)
     try await publish(sent)
   }
 
@@ -147,16 +147,18 @@ final class OutboxPublisher: Sendable {
   }
 
   private func land(_ ids: [UInt64]) {
-    let landed = flight.withLock { flight in
-      let before = flight.items.count
+    flight.withLock { flight in
       for id in ids {
         if let flying = flight.items.removeValue(forKey: id) { flight.payloadBytes -= flying.item.payloadBytes }
       }
-      return before - flight.items.count
+      tellInFlight(flight)
     }
-    bridge.inFlight.subtract(landed, ordering: .relaxed)
     settled.raise()
     drained.raise()
+  }
+
+  private func tellInFlight(_ flight: borrowing Flight) {
+    bridge.inFlight.store(flight.items.count, ordering: .relaxed)
   }
 
   private func delay(_ sent: Sent) {
