@@ -61,11 +61,7 @@ package struct BulkForecast: Sendable {
     switch request.target {
     case .runs: break
     case .deadLetters, .ids:
-      let died = try db.first(
-        "SELECT dead_at FROM dead_letters WHERE run_seq = ? AND resolution IS NULL", run.sequence
-      ) { row throws(StoreError) in row.time(0) }
-      guard let died else { return "not_a_dead_letter" }
-      if !cutoff.includes(died) { return "newer_than_as_of" }
+      if let reason = try db.deadLetterRefusal(of: run, cutoff) { return reason }
     }
     if let reason = request.verb.refusal(of: state, force: request.options.retry.force) { return reason }
     guard request.verb.startsAgain else { return nil }

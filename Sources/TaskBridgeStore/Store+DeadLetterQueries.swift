@@ -51,6 +51,15 @@ extension Connection {
     }
   }
 
+  /// Why a call on dead letters leaves `run` alone; nil when it is one that died before `cutoff`.
+  func deadLetterRefusal(of run: Run, _ cutoff: Cutoff) throws(StoreError) -> String? {
+    let died = try first(
+      "SELECT dead_at FROM dead_letters WHERE run_seq = ? AND resolution IS NULL", run.sequence
+    ) { row throws(StoreError) in row.time(0) }
+    guard let died else { return "not_a_dead_letter" }
+    return cutoff.includes(died) ? nil : "newer_than_as_of"
+  }
+
   /// How many dead letters match and died before `cutoff`.
   fileprivate func deadLetterCount(matching filter: DeadLetterFilter, _ cutoff: Cutoff) throws(StoreError) -> Int {
     var (source, query) = Self.select(filter, walksTable: true)

@@ -78,7 +78,7 @@ extension Transaction {
       return .isCounted
     }
     if let meant, !meant.contains(run.sequence) { return .skip("no_longer_matches") }
-    if meant == nil, let reason = try deadLetterRefusal(of: run, slice.cutoff) { return .skip(reason) }
+    if meant == nil, let reason = try db.deadLetterRefusal(of: run, slice.cutoff) { return .skip(reason) }
     return verb.refusal(of: run.state, force: force).map { .skip($0) } ?? .change
   }
 
@@ -120,14 +120,6 @@ extension Transaction {
       try db.once(
         composed: "SELECT r.seq FROM \(select.source) \(select.query.whereClause)", select.query.values
       ) { row throws(StoreError) in row.int64(0) })
-  }
-
-  private func deadLetterRefusal(of run: Run, _ cutoff: Cutoff) throws(StoreError) -> String? {
-    let died = try db.first(
-      "SELECT dead_at FROM dead_letters WHERE run_seq = ? AND resolution IS NULL", run.sequence
-    ) { row throws(StoreError) in row.time(0) }
-    guard let died else { return "not_a_dead_letter" }
-    return cutoff.includes(died) ? nil : "newer_than_as_of"
   }
 
   /// The state in which this call met the run, when it has cancelled it already.
