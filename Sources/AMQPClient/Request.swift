@@ -37,10 +37,11 @@ enum Request: Sendable, Equatable {
   /// leader for good when it is killed soon after it declared or recovered them, and then answers none of these.
   var adviceAfterSilence: String {
     switch self {
-    case .purgeQueue(let name), .get(let name, _), .consume(let name, _, _, _, _):
+    case .get(let name, _), .consume(let name, _, _, _, _):
       "; a quorum queue without a leader does not answer: look with \"rabbitmq-queues quorum_status \(name)\", and delete the queue when it will get none"
-    case .openChannel, .selectConfirms, .declareExchange, .declareQueue, .bindQueue, .unbindQueue, .deleteQueue,
-      .deleteExchange, .cancelConsumer:
+    // Who purges says what is to be done with the queue.
+    case .openChannel, .selectConfirms, .declareExchange, .declareQueue, .bindQueue, .unbindQueue, .purgeQueue,
+      .deleteQueue, .deleteExchange, .cancelConsumer:
       ""
     }
   }
