@@ -160,9 +160,7 @@ def test_status_and_health(bridge):
 
 
 def test_doctor_names_the_versions(bridge):
-    done = subprocess.run([BINARY, "doctor", "--config", bridge.config_path, "--amqp", bridge.amqp_url, "--data",
-                           bridge.data, "--output", "json"], capture_output=True, text=True, timeout=60,
-                          env=environment(TASKBRIDGE_URL=bridge.url))
+    done = bridge.cli("doctor", *bridge.settings, "--output", "json")
 
     text = done.stdout + done.stderr
     assert "3.40" in text and "3.10" in text, done

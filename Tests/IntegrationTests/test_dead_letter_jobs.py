@@ -239,7 +239,7 @@ def test_sync_mends_a_thousand_differences(bridge, api, worker, task):
     mirrored(worker, task, 600)
     again = json.loads(bridge.cli("dead-letters", "sync", "--output", "json").stdout)["items"]
     assert [(item["removed"], item["added"]) for item in again if item["task"] == task] == [(0, 0)]
-    doctor = bridge.cli("doctor", "--config", bridge.config_path, "--amqp", bridge.amqp_url, "--data", bridge.data)
+    doctor = bridge.cli("doctor", *bridge.settings)
     assert f"{task}: 600 in the table, 600 in {queue}" in doctor.stdout, doctor.stdout
     api.post("/v1/dead-letters/discard", {"filter": {"task": task}})
     mirrored(worker, task, 0)

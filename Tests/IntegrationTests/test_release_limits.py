@@ -62,8 +62,7 @@ def test_a_queue_with_other_arguments_is_used_as_it_is(bridge, api, worker, task
     done(worker, task + ".own")
 
     assert done(worker, task).run_id == run["id"]
-    doctor = bridge.cli("doctor", "--config", bridge.config_path, "--amqp", bridge.amqp_url, "--data", bridge.data,
-                        "--output", "json")
+    doctor = bridge.cli("doctor", *bridge.settings, "--output", "json")
     named = [item for item in json.loads(doctor.stdout)["items"] if item["name"] == "broker_arguments"]
     assert [(item["status"], item["detail"].split(":")[0]) for item in named] == [("warning", name)], doctor.stdout
     assert "inequivalent arg" in named[0]["detail"]

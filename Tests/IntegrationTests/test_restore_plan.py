@@ -12,9 +12,8 @@ from support.bridge import cli, data
 from support.waiting import until
 
 
-def plan(bridge, *extra, output="json"):
-    return cli("restore", "--plan", "--config", bridge.config_path, "--amqp", bridge.amqp_url, "--data", bridge.data,
-               "--output", output, *extra)
+def plan(bridge, output="json"):
+    return cli("restore", "--plan", *bridge.settings, "--output", output)
 
 
 def queues(answer):

@@ -37,9 +37,13 @@ class Bridge:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def settings(self):
+        """Options of the verbs that read a bridge's configuration themselves."""
+        return ["--config", self.config_path, "--amqp", self.amqp_url, "--data", self.data]
+
     def command(self, *extra):
-        return [BINARY, "serve", "--config", self.config_path, "--amqp", self.amqp_url, "--data", self.data,
-                "--http", f"127.0.0.1:{self.port}", *extra]
+        return [BINARY, "serve", *self.settings, "--http", f"127.0.0.1:{self.port}", *extra]
 
     def start(self, *extra, wait_ready=True, seconds=60):
         assert self.process is None, "the bridge runs already"
